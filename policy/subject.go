@@ -1,0 +1,57 @@
+package policy
+
+import "time"
+
+// Subject is who is asking: what the kernel knows, always; what the host or the
+// cluster knows of the workload; what a verified token says. A field that is not
+// proven is empty, and an empty field matches no rule.
+type Subject struct {
+	Process  Process
+	Workload Workload
+	Token    *Token // nil: none, or none that is valid
+}
+
+// Process is what the kernel said of the connecting process.
+type Process struct {
+	PID    uint32
+	UID    uint32
+	User   string // name of UID on the host, "" if it has none
+	Exe    string // path of the executable as the host sees it
+	Cgroup string // path below the cgroup2 mount
+}
+
+// Workload is what enrolled it: a resource, a pod, or a command.
+type Workload struct {
+	Name           string // kind Workload's name, or "exec"
+	Namespace      string
+	Pod            string
+	ServiceAccount string // name only; Namespace qualifies it
+	Container      string
+	Labels         map[string]string
+}
+
+// Token is a verified OIDC token.
+type Token struct {
+	Issuer   string
+	Subject  string
+	Audience []string
+	Groups   []string
+	Claims   map[string]any
+	Expires  time.Time
+}
+
+// String names the subject for recordings and audit: the most specific name that
+// is proven. It holds no secret.
+func (s *Subject) String() string {
+	switch {
+	case s.Token != nil && s.Token.Subject != "":
+		return s.Token.Subject
+	case s.Workload.ServiceAccount != "":
+		return s.Workload.Namespace + "/" + s.Workload.ServiceAccount
+	case s.Workload.Pod != "":
+		return s.Workload.Namespace + "/" + s.Workload.Pod
+	case s.Process.User != "":
+		return s.Process.User
+	}
+	return s.Workload.Name
+}
