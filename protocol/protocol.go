@@ -80,13 +80,13 @@ func Actions() []Action {
 type Kind uint8
 
 const (
-	KindUnknown  Kind = iota
-	Relation          // table, view, materialized view, partition, foreign table, sequence
-	Function          // function, procedure, aggregate; Name is without arguments
-	Setting           // configuration parameter; Schema is empty
-	Channel           // LISTEN and NOTIFY; Schema is empty
-	Schema            // a schema itself; Name is its name
-	DatabaseItself    // what concerns no single schema: roles, extensions, the database
+	KindUnknown    Kind = iota
+	Relation            // table, view, materialized view, partition, foreign table, sequence
+	Function            // function, procedure, aggregate; Name is without arguments
+	Setting             // configuration parameter; Schema is empty
+	Channel             // LISTEN and NOTIFY; Schema is empty
+	Schema              // a schema itself; Name is its name
+	DatabaseItself      // what concerns no single schema: roles, extensions, the database
 )
 
 // Object names one thing in the database, by its resolved, unquoted name.
@@ -199,7 +199,7 @@ type Effect struct {
 type Plan struct {
 	Statement Statement
 	Verdict   Verdict
-	Rule      string   // "policy/rule" that decided
+	Rule      string // "policy/rule" that decided
 	Effect    Effect
 	Columns   []Column // nil: returns no rows, or (Effect Executes, Fetches) those of Name
 	Returns   bool     // returns rows
@@ -253,8 +253,8 @@ type ResultColumn struct {
 // it to the Gate until End; the Gate keeps what it needs in State.
 type Run struct {
 	Judgement *Judgement
-	First     int    // index of the plan that Execute runs, 0 for simple queries
-	Text      string // as the workload sent it
+	First     int      // index of the plan that Execute runs, 0 for simple queries
+	Text      string   // as the workload sent it
 	Params    [][]byte // values of Bind, nil elements are NULL; valid until Begin returns
 	Formats   []int16  // of Params
 	State     any
@@ -262,8 +262,8 @@ type Run struct {
 
 // Outcome is how one statement of a Run ended.
 type Outcome struct {
-	Tag  string // of CommandComplete, "" if it failed
-	Code string // SQLSTATE of the error, "" if it succeeded
+	Tag         string // of CommandComplete, "" if it failed
+	Code        string // SQLSTATE of the error, "" if it succeeded
 	Rows, Bytes int64
-	Refused *Refusal // the gate's or the codec's own, after Begin
+	Refused     *Refusal // the gate's or the codec's own, after Begin
 }
