@@ -1,0 +1,74 @@
+package policy
+
+import "time"
+
+// Enrolment is kind Workload: it enrolls what Kubernetes does not.
+type Enrolment struct {
+	Name           string
+	Pos            Position
+	Cgroup         string // path below the cgroup2 mount
+	SystemdUnit    string
+	TokenFile      string // a JWT that proves who the workload is
+	Labels         map[string]string
+	Namespace      string
+	ServiceAccount string
+}
+
+// SyncMode says when a record counts as written.
+type SyncMode uint8
+
+const (
+	SyncAlways   SyncMode = iota // on disk
+	SyncInterval                 // in the page cache, on disk a moment later
+)
+
+// Agent is the daemon's own settings. Every field has a default.
+type Agent struct {
+	Name    string
+	Pos     Position
+	User    string // account of the proxy process, default "sluice"
+	State   string // directory, default /var/lib/sluice
+	Run     string // directory of sockets, default /run/sluice
+	BPF     string // bpffs directory of the pins, default /sys/fs/bpf/sluice
+	Cgroup  string // parent of what is enrolled, default the root
+	Metrics string // listen address, "" for none
+	Admin   Admin
+	Record  Record
+	Issuers []Issuer
+	// PassUnmatched lets connections pass that go to an endpoint's port, but to no
+	// Database. The default refuses them.
+	PassUnmatched bool
+	Sessions      int // at most; default 10,000
+	Log           Log
+}
+
+// Admin is the socket that `sluice status` and its kind speak to.
+type Admin struct {
+	Socket string   // path, default Run/admin.sock
+	Users  []string // who beside root may connect
+	Groups []string
+}
+
+// Record is how sessions are recorded.
+type Record struct {
+	Directory string // default State/sessions
+	Sync      SyncMode
+	Interval  time.Duration // of SyncInterval
+	Rows      int64         // masked rows kept of one statement
+	Bytes     int64         // bytes of them
+	Retain    time.Duration // 0: for ever
+	MaxBytes  int64         // of all sessions, 0: no bound
+}
+
+// Issuer is an OIDC issuer whose tokens are believed.
+type Issuer struct {
+	Issuer   string
+	Audience string
+	CAFile   string
+}
+
+// Log is how the daemon logs.
+type Log struct {
+	Level  string // debug, info, warn, error
+	Format string // text, json
+}

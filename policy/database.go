@@ -1,0 +1,136 @@
+package policy
+
+import (
+	"net/netip"
+)
+
+// Enforcement says whether decisions take effect. The zero value enforces.
+type Enforcement uint8
+
+const (
+	Enforce Enforcement = iota
+	Observe             // decide and record, let pass, mask nothing
+)
+
+// ConditionMode says what becomes of a statement that computes which rows it
+// returns from a masked column. The zero value refuses it.
+type ConditionMode uint8
+
+const (
+	ConditionsDeny ConditionMode = iota
+	ConditionsMask               // the condition sees the mask, and a notice says so
+)
+
+// Unlabelled says what a column is that no line of the Database names.
+type Unlabelled uint8
+
+const (
+	UnlabelledAllow Unlabelled = iota // the default: not sensitive
+	UnlabelledMask                    // sensitive: reads as NULL
+	UnlabelledDeny                    // may not be read or written
+)
+
+// ClientAuth is how a workload proves itself to the proxy.
+type ClientAuth uint8
+
+const (
+	ClientTrust ClientAuth = iota // the kernel's word is enough
+	ClientToken                   // a JWT as its password
+	ClientSCRAM                   // the credential's own password, by SCRAM-SHA-256
+)
+
+// TLSMode is how far the database's certificate is checked. The zero value checks most.
+type TLSMode uint8
+
+const (
+	TLSVerifyFull TLSMode = iota
+	TLSVerifyCA
+	TLSRequire
+	TLSDisable
+)
+
+// Database is one protected server.
+type Database struct {
+	Name       string
+	Pos        Position
+	Protocol   string // "postgres"
+	Endpoints  []Endpoint
+	Names      []string // dbnames that a workload may ask for; empty: any
+	TLS        TLS
+	Credential Credential
+	ClientAuth ClientAuth
+	Sensitive  []Sensitive
+	Clear      []Pattern // columns that are known to be harmless, whatever Unlabelled says
+	Unlabelled Unlabelled
+	Detect     []string // names of content detectors, see Detectors
+	Conditions ConditionMode
+	Enforce    Enforcement
+}
+
+// Endpoint is an address that workloads dial for a Database. Exactly one of
+// Host, Prefix and Any is set.
+type Endpoint struct {
+	Host   string       // a name, resolved by the redirector
+	Prefix netip.Prefix // an address has full length
+	Any    bool         // every address
+	Port   uint16
+	Pos    Position
+}
+
+// TLS is how the connection to the database is protected.
+type TLS struct {
+	Mode       TLSMode
+	CAFile     string // default: the host's roots
+	CertFile   string // client certificate
+	KeyFile    string
+	ServerName string // default: the host that was dialled
+}
+
+// Credential is how the proxy logs in. Exactly one source is set, or Passthrough.
+type Credential struct {
+	Username        string
+	PasswordFile    string
+	PasswordEnv     string
+	PasswordCommand []string
+	Passthrough     bool // the workload's own credential is relayed
+}
+
+// Sensitive is one line of what is sensitive, and what it becomes.
+type Sensitive struct {
+	Tag     string
+	Columns []Pattern // each with a Column
+	Mask    Mask
+}
+
+// AllowsName reports whether a workload may ask for the dbname name.
+func (d *Database) AllowsName(name string) bool {
+	if len(d.Names) == 0 {
+		return true
+	}
+	for _, n := range d.Names {
+		if n == name {
+			return true
+		}
+	}
+	return false
+}
+
+// Pattern names objects, or columns of objects. Each part is a name or "*".
+type Pattern struct {
+	Schema string // "" with Name "*": everything; "" otherwise: what has no schema
+	Name   string
+	Column string // "" : the object
+	Pos    Position
+}
+
+// String returns the pattern as it is written.
+func (p Pattern) String() string {
+	s := p.Name
+	if p.Schema != "" {
+		s = p.Schema + "." + p.Name
+	}
+	if p.Column != "" {
+		s += "." + p.Column
+	}
+	return s
+}
