@@ -1,0 +1,33 @@
+// Package corpus holds statements that a policy proxy has to withstand, and
+// statements that it has to let through, with the schema that they assume.
+//
+// A case is a few lines of SQL and what must come of it; the format is
+// explained on top of bypass.sql. [Parse] reads it and [Case.Run] speaks it to
+// a server over the raw wire protocol, straight or through Sluice.
+//
+// setup.sql, roles.sql, bypass.sql and benign.sql are Sluice's shared corpus,
+// copied unchanged, so that a clone has everything that its tests need;
+// bypass_own.sql and benign_own.sql are this repository's additions.
+package corpus
+
+import _ "embed"
+
+// Setup is the SQL that makes the schema, run by a superuser in a new database.
+//
+//go:embed setup.sql
+var Setup string
+
+// Roles is the SQL that makes the cluster's roles, run before Setup.
+//
+//go:embed roles.sql
+var Roles string
+
+// Bypass are the cases that try to get values out or effects in.
+//
+//go:embed bypass.sql
+var Bypass string
+
+// Benign are ordinary statements that must keep working.
+//
+//go:embed benign.sql
+var Benign string
