@@ -1,0 +1,60 @@
+package tally
+
+import (
+	"sync/atomic"
+
+	"sluicegate.io/sluice/protocol"
+)
+
+const (
+	actions  = 32
+	verdicts = 8
+)
+
+// Traffic counts what sessions do. One Traffic is shared by all of an agent's
+// sessions; its methods and fields are safe for concurrent use. Nothing in it is
+// named after a subject or a text.
+type Traffic struct {
+	Accepted atomic.Uint64 // connections handed over by the redirector
+	Rejected Names         // connections refused before they were sessions, by reason: a fixed word
+	Sessions atomic.Int64  // that go on now
+	Ended    Names         // sessions that ended, by reason: a fixed word
+
+	FromWorkload atomic.Uint64 // bytes read of workloads
+	ToWorkload   atomic.Uint64
+	FromServer   atomic.Uint64
+	ToServer     atomic.Uint64
+
+	statements [actions][verdicts]atomic.Uint64
+	Denials    Names         // by "policy/rule", "" being no rule
+	Errors     Names         // by SQLSTATE, of statements that were let through
+	Masked     Names         // values, by tag
+	Foreign    atomic.Uint64 // credentials presented that are not the placeholder
+
+	Held     atomic.Int64 // statements that wait for approval now
+	Decision Histogram    // from a text's arrival to its judgement
+	Added    Histogram    // what Sluice adds to a statement on its way there
+
+	JudgementHits   atomic.Uint64 // in the cache of judgements
+	JudgementMisses atomic.Uint64
+	CatalogLoads    atomic.Uint64
+	CatalogErrors   atomic.Uint64
+}
+
+// Statement counts one statement by its first action and its verdict.
+func (t *Traffic) Statement(a protocol.Action, v protocol.Verdict) {
+	if int(a) < actions && int(v) < verdicts {
+		t.statements[a][v].Add(1)
+	}
+}
+
+// Statements calls yield for each action and verdict of which there were any.
+func (t *Traffic) Statements(yield func(protocol.Action, protocol.Verdict, uint64)) {
+	for a := range t.statements {
+		for v := range t.statements[a] {
+			if n := t.statements[a][v].Load(); n > 0 {
+				yield(protocol.Action(a), protocol.Verdict(v), n)
+			}
+		}
+	}
+}
