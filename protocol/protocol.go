@@ -226,7 +226,9 @@ type Judgement struct {
 	Plans   []Plan   // one a statement, in order
 	Notices []Notice
 	// Named says that some name was resolved by search_path: the judgement then
-	// holds for the path it was made under and no other.
+	// holds for the path it was made under and no other. If that path was nil, the
+	// codec asks the server for it and has the text judged again, whatever the
+	// judgement says.
 	Named bool
 	// Hold is set if a statement waits for a human at Gate.Begin.
 	Hold bool
@@ -235,7 +237,7 @@ type Judgement struct {
 // Query is a text to be judged.
 type Query struct {
 	Text       string
-	Path       []string // effective search path, as current_schemas(true) tells it
+	Path       []string // effective search path, as current_schemas(true) tells it; nil: not known, see Judgement.Named
 	Parse      bool     // one statement with parameters; else a simple query of any number
 	ParamTypes []uint32 // type OIDs that the workload declared (Parse)
 }
@@ -257,13 +259,21 @@ type Run struct {
 	Text      string   // as the workload sent it
 	Params    [][]byte // values of Bind, nil elements are NULL; valid until Begin returns
 	Formats   []int16  // of Params
-	State     any
+	// Inner has, for each plan of the Judgement, the plan of what its Effect names
+	// (Executes, Fetches), and nil for others. It is nil if there is none at all.
+	Inner []*Plan
+	// Notify sends a notice to the workload at once. It may be called until Begin
+	// returns, by which a held statement tells its request id.
+	Notify func(Notice)
+	State  any
 }
 
-// Outcome is how one statement of a Run ended.
+// Outcome is how one statement of a Run ended. With neither Tag, Code, Suspended
+// nor Refused it never ran: an earlier one of its text failed.
 type Outcome struct {
 	Tag         string // of CommandComplete, "" if it failed
-	Code        string // SQLSTATE of the error, "" if it succeeded
+	Code        string // SQLSTATE of the error, "" if it succeeded; 08006: the connection ended
+	Suspended   bool   // the row limit of its Execute was reached, and the portal stays
 	Rows, Bytes int64
 	Refused     *Refusal // the gate's or the codec's own, after Begin
 }
