@@ -31,3 +31,18 @@ var Bypass string
 //
 //go:embed benign.sql
 var Benign string
+
+// A File is one file of cases.
+type File struct {
+	Name   string
+	Text   string
+	Benign bool // must keep working, as opposed to must not get through
+}
+
+// Files lists the corpora.
+func Files() []File {
+	return []File{
+		{"bypass.sql", Bypass, false},
+		{"benign.sql", Benign, true},
+	}
+}

@@ -190,9 +190,13 @@ func (s *Server) Database(t testing.TB) string {
 	return name
 }
 
-// CreateDatabase makes a fresh copy of the corpus database called name.
+// CreateDatabase makes a fresh copy of the corpus database called name, in which
+// the application's role may make schemas, as such roles usually may.
 func (s *Server) CreateDatabase(name string) error {
-	return s.TryExec("postgres", fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, Template))
+	if err := s.TryExec("postgres", fmt.Sprintf("CREATE DATABASE %s TEMPLATE %s", name, Template)); err != nil {
+		return err
+	}
+	return s.TryExec("postgres", fmt.Sprintf("GRANT CREATE ON DATABASE %s TO app_rw", name))
 }
 
 // DropDatabase removes a database and whoever is connected to it.

@@ -149,6 +149,7 @@ func (s *Server) settings(o Options) string {
 		"logging_collector":        "off",
 		"log_destination":          "stderr",
 		"autovacuum":               "off",
+		"log_checkpoints":          "off",
 	}
 	if o.Auth == "md5" {
 		all["password_encryption"] = "md5"

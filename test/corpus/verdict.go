@@ -1,0 +1,96 @@
+package corpus
+
+import (
+	"fmt"
+	"regexp"
+	"strings"
+)
+
+// canaries are values of setup.sql that no workload may see in any message,
+// whatever the case says about leaks.
+var canaries = regexp.MustCompile(`123-45-6789|987-65-4321|555-12-3456|alice@example\.com|bob@example\.com|` +
+	`carol@example\.com|4111-1111-1111-1111|5500-0000-0000-0004|3400-000000-00009|TOPSECRET-42`)
+
+// refusals are the SQLSTATEs that a refusal may carry: insufficient privilege,
+// feature not supported, protocol violation, the error for a parameter that may
+// not be changed, and for text that cannot be read. A wrong answer of the server
+// itself must not pass for a refusal.
+var refusals = map[string]bool{
+	"42501": true, "0A000": true, "08P01": true, "55P02": true, "22023": true, "28000": true,
+	"42601": true, "22021": true, "53400": true, "57014": true, "26000": true, "25001": true, "42P01": true, "42883": true, "25P02": true,
+}
+
+// Check says what is wrong with the way a proxy answered a bypass case, "" if
+// nothing is. effect is the answer to c.Effect.
+func (c Case) Check(t *Transcript, effect string) string {
+	if c.Expect != Allow {
+		if c.Leak != nil {
+			if m := c.Leak.FindString(t.Text); m != "" {
+				return fmt.Sprintf("LEAK: %q", clip(m))
+			}
+		}
+		if m := canaries.FindString(t.Text); m != "" {
+			return fmt.Sprintf("LEAK: raw value %q", m)
+		}
+	}
+	if effect == "t" && c.Expect != Allow {
+		return "the effect took place"
+	}
+	refused := len(t.Codes) > 0 || t.Closed
+	switch c.Expect {
+	case Allow, Mask:
+		if refused {
+			return "refused: " + strings.Join(t.Errors, "; ")
+		}
+		if t.Rows == 0 {
+			return "no rows came back"
+		}
+	case Deny, Approve:
+		if !refused {
+			return "was not refused"
+		}
+		fallthrough
+	case MaskOrDeny, Scope:
+		for _, code := range t.Codes {
+			if !refusals[code] {
+				return fmt.Sprintf("ended in SQLSTATE %s, which is the server's error and no refusal: %s", code, strings.Join(t.Errors, "; "))
+			}
+		}
+	}
+	return ""
+}
+
+// CheckBenign says what is wrong with the way a proxy answered a case that must
+// keep working: Leak then is what has to come back.
+func (c Case) CheckBenign(t *Transcript) string {
+	if len(t.Codes) > 0 || t.Closed {
+		return "refused: " + strings.Join(t.Errors, "; ")
+	}
+	if c.Leak != nil && !c.Leak.MatchString(t.Text) {
+		return fmt.Sprintf("nothing matches %v in %q", c.Leak, clip(t.Text))
+	}
+	if c.Expect != Allow {
+		if m := canaries.FindString(t.Text); m != "" {
+			return fmt.Sprintf("LEAK: raw value %q", m)
+		}
+	}
+	return ""
+}
+
+// CheckDirect says whether a case shows what it claims on a bare server.
+func (c Case) CheckDirect(t *Transcript, effect string) string {
+	if c.Leak != nil && !c.Leak.MatchString(t.Text) {
+		return fmt.Sprintf("%v does not match %q", c.Leak, clip(t.Text))
+	}
+	if c.Effect != "" && effect != "t" {
+		return fmt.Sprintf("effect is %q, the server said %q", effect, clip(t.Text))
+	}
+	return ""
+}
+
+func clip(s string) string {
+	if len(s) > 400 {
+		return s[:400] + "..."
+	}
+	return s
+}
