@@ -1,0 +1,63 @@
+# `make` alone lists what there is. CI calls the same targets a person does.
+
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
+GO      ?= go
+
+# The parser of PostgreSQL is C, so the binary is linked statically by the C compiler.
+STATIC = -linkmode external -extldflags -static -s -w
+TAGS   = netgo,osusergo
+
+FUZZTIME ?= 60s
+
+.DEFAULT_GOAL := help
+
+##@ Every day
+build: ## Compile the one static binary, out/sluice
+	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -o out/sluice \
+	  -ldflags '$(STATIC) -X main.version=$(VERSION) -X main.commit=$(COMMIT)' ./agent/cmd/sluice
+demo: ## Show the whole path on this machine, with a real database (root)
+	@scripts/setup.sh demo
+	@$(MAKE) --no-print-directory -s build
+	@scripts/demo.sh
+test: ## Everything that CI runs: lint, generated code, all tests (root for all of them)
+	@scripts/setup.sh test
+	@$(MAKE) --no-print-directory lint generate-check build
+	@scripts/test.sh ./...
+
+##@ Parts of it
+unit: ## All tests that this user can run, without installing anything
+	$(GO) test ./...
+lint: ## gofmt, vet, staticcheck, spelling
+	@scripts/lint.sh
+generate: ## Compile the BPF programs and their bindings again (clang)
+	$(GO) generate ./bpf/...
+generate-check: ## Fail if the committed BPF objects are not what generate makes
+	@scripts/generate-check.sh
+corpus: build ## The bypass and benign corpora, direct and through Sluice (root)
+	$(GO) test -count=1 -v -timeout 30m ./test/corpus
+drivers: build ## A session of each driver, direct and through Sluice (root)
+	@scripts/setup.sh test
+	$(GO) test -count=1 -v -timeout 30m ./test/drivers
+e2e: build ## Whole-path tests, bad input among them (root)
+	$(GO) test -count=1 -v -timeout 30m ./test/e2e
+fuzz: ## Each fuzz target for FUZZTIME (60s)
+	@scripts/fuzz.sh $(FUZZTIME)
+
+##@ Now and then
+bench: build ## Compare with direct, PgBouncer and a bare relay; writes out/bench.json (root)
+	@scripts/setup.sh bench
+	$(GO) run ./test/bench
+test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
+	@test/kernels/run.sh
+soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
+	@scripts/fuzz.sh 30m
+clean: ## Remove ./out
+	rm -rf out
+
+help: ## Show this list
+	@awk 'BEGIN { FS = ":.*## " } \
+	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
+	  /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build demo test unit lint generate generate-check corpus drivers e2e fuzz bench test-kernels soak clean help

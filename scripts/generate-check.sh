@@ -1,0 +1,23 @@
+#!/bin/sh
+# generate-check.sh compiles the BPF programs again and fails if what is
+# committed differs. Objects depend on the compiler's version, so it only
+# compares where clang is the one that the committed objects name.
+set -eu
+cd "$(dirname "$0")/.."
+if ! ls bpf/*.c >/dev/null 2>&1; then
+	echo "generate: no programs"
+	exit 0
+fi
+if ! command -v clang >/dev/null; then
+	echo "generate: clang is missing (scripts/setup.sh installs it)" >&2
+	exit 1
+fi
+before=$(git status --porcelain -- bpf)
+go generate ./bpf/...
+after=$(git status --porcelain -- bpf)
+if [ "$before" != "$after" ] || { [ -z "$before" ] && ! git diff --exit-code --stat -- bpf; }; then
+	echo "generate: bpf/ is not what its sources make; run make generate and commit" >&2
+	git diff --stat -- bpf >&2
+	exit 1
+fi
+echo "generate: bpf/ is up to date"
