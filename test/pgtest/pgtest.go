@@ -37,14 +37,14 @@ const Superuser = "postgres"
 // connected to it: use [Server.Database] for a copy.
 const Template = "sluice_corpus"
 
-// Password is what every login role gets where Options.Password is empty.
-const Password = "held-by-sluice-alone"
+// DefaultPassword is what every login role gets where Options.Password is empty.
+const DefaultPassword = "held-by-sluice-alone"
 
 // Options choose how a server differs from the plain one: trust on loopback, no
 // TLS, the corpus in place.
 type Options struct {
 	Auth     string            // method for TCP in pg_hba.conf: trust (default), scram-sha-256, md5, password, reject
-	Password string            // of every login role; default Password
+	Password string            // of every login role; default DefaultPassword
 	TLS      bool              // accept TLS with a certificate of Server.CA for localhost, 127.0.0.1, ::1 and Names
 	TLSOnly  bool              // TLS, and refuse everything else
 	Names    []string          // further DNS names or addresses in the certificate
@@ -103,7 +103,7 @@ func New(o Options) (*Server, error) {
 	}
 	s := &Server{Dir: dir, Temp: filepath.Join(dir, "tmp"), User: own.name, password: o.Password, stop: func() { os.RemoveAll(dir) }}
 	if s.password == "" {
-		s.password = Password
+		s.password = DefaultPassword
 	}
 	if err := s.start(bin, own, template, o); err != nil {
 		s.Close()
@@ -126,6 +126,9 @@ func (s *Server) DSN(user, database string, params ...string) string {
 	u := url.URL{Scheme: "postgres", User: url.User(user), Host: s.Addr(), Path: database, RawQuery: query.Encode()}
 	return u.String()
 }
+
+// Password is what the login roles have; with trust the server does not ask for it.
+func (s *Server) Password() string { return s.password }
 
 // Addr is the server's "127.0.0.1:port".
 func (s *Server) Addr() string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(s.Port)) }

@@ -17,9 +17,9 @@ func TestStart(t *testing.T) {
 		ok     bool
 	}{
 		{"trust", pgtest.Options{}, nil, true},
-		{"scram", pgtest.Options{Auth: "scram-sha-256"}, []string{"password=" + pgtest.Password}, true},
+		{"scram", pgtest.Options{Auth: "scram-sha-256"}, []string{"password=" + pgtest.DefaultPassword}, true},
 		{"scram, wrong password", pgtest.Options{Auth: "scram-sha-256"}, []string{"password=wrong"}, false},
-		{"md5", pgtest.Options{Auth: "md5"}, []string{"password=" + pgtest.Password}, true},
+		{"md5", pgtest.Options{Auth: "md5"}, []string{"password=" + pgtest.DefaultPassword}, true},
 		{"password", pgtest.Options{Auth: "password", Password: "other"}, []string{"password=other"}, true},
 		{"reject", pgtest.Options{Auth: "reject"}, nil, false},
 		{"TLS", pgtest.Options{TLS: true}, []string{"sslmode=require"}, true},
