@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"strings"
 )
 
 // Enforcement says whether decisions take effect. The zero value enforces.
@@ -123,14 +124,22 @@ type Pattern struct {
 	Pos    Position
 }
 
-// String returns the pattern as it is written.
+// String returns the pattern as it is written, quoted where it must be.
 func (p Pattern) String() string {
-	s := p.Name
+	s := quotePart(p.Name)
 	if p.Schema != "" {
-		s = p.Schema + "." + p.Name
+		s = quotePart(p.Schema) + "." + s
 	}
 	if p.Column != "" {
-		s += "." + p.Column
+		s += "." + quotePart(p.Column)
+	}
+	return s
+}
+
+func quotePart(s string) string {
+	if strings.ContainsAny(s, ".\"?[]{}()'`,;:/\\ \t\r\n") ||
+		s != "*" && strings.Contains(s, "*") || s != strings.ToLower(s) {
+		return `"` + strings.ReplaceAll(s, `"`, `""`) + `"`
 	}
 	return s
 }

@@ -1,6 +1,11 @@
 package policy
 
-import "fmt"
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
 
 // Position is a place in a file.
 type Position struct {
@@ -18,11 +23,57 @@ type SyntaxError struct {
 	File         string
 	Line, Column int // from 1
 	Msg          string
-	// Others are the rest of what is wrong in the set, in order, at most 100.
+	// Others are the rest of what is wrong in the set, in order, at most 99.
 	Others []*SyntaxError
+	// More is the number of mistakes that Others leaves out.
+	More int
 }
 
 // Error returns "file:line:column: message" of the first error.
 func (e *SyntaxError) Error() string {
 	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
+}
+
+// All returns one line for each error.
+func (e *SyntaxError) All() string {
+	var b strings.Builder
+	b.WriteString(e.Error())
+	for _, o := range e.Others {
+		b.WriteString("\n" + o.Error())
+	}
+	if e.More > 0 {
+		fmt.Fprintf(&b, "\nand %d more", e.More)
+	}
+	return b.String()
+}
+
+// problems gathers what is wrong in a set.
+type problems struct {
+	list []*SyntaxError
+}
+
+func (p *problems) add(at Position, format string, args ...any) {
+	p.list = append(p.list, &SyntaxError{
+		File: at.File, Line: at.Line, Column: at.Column, Msg: fmt.Sprintf(format, args...),
+	})
+}
+
+// err returns everything as one error, sorted by place, or nil.
+func (p *problems) err() error {
+	if len(p.list) == 0 {
+		return nil
+	}
+	slices.SortStableFunc(p.list, func(a, b *SyntaxError) int {
+		return cmp.Or(cmp.Compare(a.File, b.File), cmp.Compare(a.Line, b.Line), cmp.Compare(a.Column, b.Column))
+	})
+	list := p.list
+	more := 0
+	if len(list) > maxErrors {
+		more = len(list) - maxErrors
+		list = list[:maxErrors]
+	}
+	first := *list[0]
+	first.Others = list[1:]
+	first.More = more
+	return &first
 }

@@ -19,12 +19,14 @@ type Policy struct {
 	Budgets   []Budget
 	Tests     []Test
 	Enforce   Enforcement
-	// Expires, NotBefore and Approver are those of a Grant, which is a Policy with an end.
+	// The rest is of a Grant, which is a Policy with an end.
 	Grant     bool
 	NotBefore time.Time
 	Expires   time.Time
 	Approver  string
 	Reason    string
+
+	places map[string]Position // of the references, by their text
 }
 
 // Selector picks subjects. What is set must all be true of a subject, and each

@@ -1,0 +1,252 @@
+package policy
+
+import (
+	"net/netip"
+	"strconv"
+	"strings"
+
+	"github.com/goccy/go-yaml/ast"
+)
+
+func (d *decoder) database(spec ast.Node, doc *Document) *Database {
+	db := &Database{Name: doc.Name, Pos: doc.Pos}
+	d.mapping(spec, "Database.spec", required{"protocol", "endpoints", "credential"},
+		field{"protocol", choice(d, &db.Protocol, "protocol", word[string]{"postgres", "postgres"})},
+		field{"endpoints", d.endpoints(&db.Endpoints)},
+		field{"databaseNames", d.texts(&db.Names, "databaseNames")},
+		field{"tls", d.tls(&db.TLS)},
+		field{"credential", d.credential(&db.Credential)},
+		field{"clientAuth", choice(d, &db.ClientAuth, "clientAuth",
+			word[ClientAuth]{"trust", ClientTrust}, word[ClientAuth]{"token", ClientToken},
+			word[ClientAuth]{"scram", ClientSCRAM})},
+		field{"sensitive", d.sensitive(&db.Sensitive)},
+		field{"clear", d.patterns(&db.Clear, "clear", shapeColumn)},
+		field{"unlabelled", choice(d, &db.Unlabelled, "unlabelled",
+			word[Unlabelled]{"allow", UnlabelledAllow}, word[Unlabelled]{"mask", UnlabelledMask},
+			word[Unlabelled]{"deny", UnlabelledDeny})},
+		field{"detect", d.detect(&db.Detect)},
+		field{"conditions", choice(d, &db.Conditions, "conditions",
+			word[ConditionMode]{"deny", ConditionsDeny}, word[ConditionMode]{"mask", ConditionsMask})},
+		field{"enforce", d.enforce(&db.Enforce)},
+	)
+	if db.Credential.Passthrough && db.ClientAuth != ClientTrust {
+		d.errorf(spec, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
+	}
+	return db
+}
+
+func (d *decoder) enforce(to *Enforcement) func(ast.Node) {
+	return choice(d, to, "enforce", word[Enforcement]{"enforce", Enforce}, word[Enforcement]{"observe", Observe})
+}
+
+func (d *decoder) endpoints(to *[]Endpoint) func(ast.Node) {
+	return func(n ast.Node) {
+		d.each(n, "endpoints", func(e ast.Node) {
+			s, ok := d.text(e, "an endpoint")
+			if !ok {
+				return
+			}
+			ep, problem := parseEndpoint(s)
+			if problem != "" {
+				d.errorf(e, "endpoint %q: %s", clip(s), problem)
+				return
+			}
+			ep.Pos = d.where(e)
+			*to = append(*to, ep)
+		})
+		if list, ok := n.(*ast.SequenceNode); ok && len(list.Values) == 0 {
+			d.errorf(n, "endpoints must not be empty: write what workloads dial, such as \"db.internal:5432\"")
+		}
+	}
+}
+
+// parseEndpoint reads "host:port", "10.0.0.1:5432", "10.0.0.0/8:5432",
+// "[2001:db8::/32]:5432", "[::1]:5432" and "*:5432".
+func parseEndpoint(s string) (Endpoint, string) {
+	colon := strings.LastIndexByte(s, ':')
+	if colon < 0 {
+		return Endpoint{}, `has no port: write "host:5432", "10.20.0.0/16:5432" or "*:5432"`
+	}
+	port, ok := decimal(s[colon+1:])
+	if !ok || port < 1 || port > 65535 {
+		return Endpoint{}, "the port must be a number from 1 to 65535"
+	}
+	ep := Endpoint{Port: uint16(port)}
+	host := s[:colon]
+	if inner, found := strings.CutPrefix(host, "["); found {
+		inner, closed := strings.CutSuffix(inner, "]")
+		if !closed {
+			return ep, "a bracket is not closed"
+		}
+		host = inner
+	} else if strings.Contains(host, ":") {
+		return ep, `put an IPv6 address in brackets, as in "[2001:db8::1]:5432"`
+	}
+	switch {
+	case host == "*":
+		ep.Any = true
+		return ep, ""
+	case strings.Contains(host, "/"):
+		p, err := netip.ParsePrefix(host)
+		if err != nil {
+			return ep, "not a network: write one such as 10.20.0.0/16"
+		}
+		if p != p.Masked() {
+			return ep, "has bits beyond its length set: write " + p.Masked().String() + ":" + strconv.Itoa(int(port))
+		}
+		ep.Prefix = p
+	default:
+		if a, err := netip.ParseAddr(host); err == nil {
+			if a.Zone() != "" {
+				return ep, "an address with a zone is not supported"
+			}
+			ep.Prefix = netip.PrefixFrom(a, a.BitLen())
+			break
+		}
+		if !validHost(host) {
+			return ep, "not a host name, an address, or *"
+		}
+		ep.Host = strings.ToLower(strings.TrimSuffix(host, "."))
+	}
+	if ep.Prefix.IsValid() && ep.Prefix.Addr().Is4In6() {
+		return ep, "write an IPv4 address as such, without ::ffff:"
+	}
+	return ep, ""
+}
+
+func validHost(s string) bool {
+	s = strings.TrimSuffix(s, ".")
+	if s == "" || len(s) > 253 {
+		return false
+	}
+	digits := true // a name whose last label is a number would be an odd address
+	for label := range strings.SplitSeq(s, ".") {
+		if label == "" || len(label) > 63 || label[0] == '-' || label[len(label)-1] == '-' {
+			return false
+		}
+		digits = true
+		for _, c := range []byte(label) {
+			switch {
+			case c >= '0' && c <= '9':
+			case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c == '-', c == '_':
+				digits = false
+			default:
+				return false
+			}
+		}
+	}
+	return !digits
+}
+
+func (d *decoder) tls(to *TLS) func(ast.Node) {
+	return func(n ast.Node) {
+		d.mapping(n, "tls", required{"mode"},
+			field{"mode", choice(d, &to.Mode, "tls mode",
+				word[TLSMode]{"disable", TLSDisable}, word[TLSMode]{"require", TLSRequire},
+				word[TLSMode]{"verify-ca", TLSVerifyCA}, word[TLSMode]{"verify-full", TLSVerifyFull})},
+			field{"caFile", d.path(&to.CAFile, "caFile")},
+			field{"certFile", d.path(&to.CertFile, "certFile")},
+			field{"keyFile", d.path(&to.KeyFile, "keyFile")},
+			field{"serverName", d.into(&to.ServerName, "serverName")},
+		)
+		if (to.CertFile == "") != (to.KeyFile == "") {
+			d.errorf(n, "tls needs certFile and keyFile together")
+		}
+	}
+}
+
+// path returns a decoder of an absolute path.
+func (d *decoder) path(to *string, what string) func(ast.Node) {
+	return func(n ast.Node) {
+		s, ok := d.text(n, what)
+		if !ok {
+			return
+		}
+		if s[0] != '/' {
+			d.errorf(n, "%s must be an absolute path, such as /etc/sluice/file", what)
+			return
+		}
+		*to = s
+	}
+}
+
+func (d *decoder) credential(to *Credential) func(ast.Node) {
+	return func(n ast.Node) {
+		var command []string
+		d.mapping(n, "credential", nil,
+			field{"username", d.into(&to.Username, "username")},
+			field{"passwordFile", d.path(&to.PasswordFile, "passwordFile")},
+			field{"passwordEnv", d.into(&to.PasswordEnv, "passwordEnv")},
+			field{"passwordCommand", func(n ast.Node) {
+				d.each(n, "passwordCommand", func(e ast.Node) {
+					if s, ok := d.text(e, "an element of passwordCommand"); ok {
+						command = append(command, s)
+					}
+				})
+				if len(command) > 0 && command[0][0] != '/' {
+					d.errorf(n, "passwordCommand must start with the absolute path of a program")
+				}
+			}},
+			field{"passthrough", d.flag(&to.Passthrough, "passthrough")},
+		)
+		to.PasswordCommand = command
+		sources := 0
+		for _, set := range []bool{to.PasswordFile != "", to.PasswordEnv != "", len(command) > 0} {
+			if set {
+				sources++
+			}
+		}
+		switch {
+		case to.Passthrough && (sources > 0 || to.Username != ""):
+			d.errorf(n, "credential is either passthrough: true, or a username with a password source")
+		case !to.Passthrough && to.Username == "":
+			d.errorf(n, "credential needs a username, or passthrough: true")
+		case sources > 1:
+			d.errorf(n, "credential needs at most one of passwordFile, passwordEnv and passwordCommand")
+		}
+	}
+}
+
+func (d *decoder) sensitive(to *[]Sensitive) func(ast.Node) {
+	return func(n ast.Node) {
+		d.each(n, "sensitive", func(e ast.Node) {
+			var s Sensitive
+			d.mapping(e, "an entry of sensitive", required{"tag", "columns"},
+				field{"tag", d.name(&s.Tag, "tag")},
+				field{"columns", d.patterns(&s.Columns, "columns", shapeColumn)},
+				field{"mask", d.mask(&s.Mask)},
+			)
+			if s.Tag == tagUnlabelled {
+				d.errorf(e, "the tag %q stands for columns that no line names", tagUnlabelled)
+			}
+			*to = append(*to, s)
+		})
+	}
+}
+
+// detectors are the content detectors that there are; package policy/mask has them.
+var detectors = []string{
+	"cloud-key", "credit-card", "email", "iban", "jwt", "phone", "private-key", "us-ssn",
+}
+
+// Detectors returns the names of all content detectors, sorted.
+func Detectors() []string { return append([]string(nil), detectors...) }
+
+func (d *decoder) detect(to *[]string) func(ast.Node) {
+	return func(n ast.Node) {
+		d.texts(to, "detect")(n)
+		list, ok := n.(*ast.SequenceNode)
+		if !ok {
+			return
+		}
+		words := make([]word[string], len(detectors))
+		for i, name := range detectors {
+			words[i] = word[string]{name, name}
+		}
+		for _, e := range list.Values {
+			if _, ok := e.(*ast.StringNode); ok {
+				choice(d, new(string), "detector", words...)(e)
+			}
+		}
+	}
+}
