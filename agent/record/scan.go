@@ -119,8 +119,8 @@ func (s *scanner) read(f *frame) error {
 	return nil
 }
 
-// skip steps over a damaged frame, if what follows its size is a sound frame or
-// the end. Else the rest of the file can't be read.
+// skip steps over a damaged frame, if a sound one follows. Else the rest of the
+// file can't be read.
 func (s *scanner) skip() bool {
 	head, err := s.window(s.off, 8)
 	if err != nil || len(head) < 8 {
@@ -132,7 +132,7 @@ func (s *scanner) skip() bool {
 	}
 	probe := &scanner{file: s.file, off: s.off + pad(int64(size))}
 	var f frame
-	if err := probe.read(&f); err != nil && err != io.EOF {
+	if err := probe.read(&f); err != nil {
 		return false
 	}
 	s.off += pad(int64(size))
