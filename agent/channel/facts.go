@@ -1,0 +1,40 @@
+package channel
+
+import "time"
+
+// Facts are what the redirector reports for status and metrics, every few seconds
+// and after each change: JSON in a memory file.
+type Facts struct {
+	Version   string               `json:"version"`
+	Started   time.Time            `json:"started"`
+	Maps      map[string][2]uint64 `json:"maps,omitempty"` // name to used, max
+	Refusals  map[string]uint64    `json:"refusals,omitempty"`
+	Problems  []string             `json:"problems,omitempty"` // of redirect's Health
+	Workloads []Workload           `json:"workloads"`
+	Restarts  uint64               `json:"restarts"` // of the proxy
+
+	Loaded   time.Time `json:"loaded"` // of the configuration in force
+	Reloads  uint64    `json:"reloads"`
+	Failures uint64    `json:"failures"`          // configurations that were refused
+	Refused  string    `json:"refused,omitempty"` // why the last one was, "" if it was not
+
+	Proofs map[string]Proofs `json:"proofs,omitempty"` // by Database
+}
+
+// Workload is one enrolled cgroup.
+type Workload struct {
+	Name     string   `json:"name"`
+	Cgroup   string   `json:"cgroup"`
+	Enrolled bool     `json:"enrolled"`
+	Problem  string   `json:"problem,omitempty"` // why it is not
+	Risks    []string `json:"risks,omitempty"`   // what breaks the promise
+}
+
+// Proofs count what was done with a credential.
+type Proofs struct {
+	Proofs      uint64 `json:"proofs"`
+	CacheHits   uint64 `json:"cacheHits"`
+	CacheMisses uint64 `json:"cacheMisses"`
+	Reads       uint64 `json:"reads"`
+	Errors      uint64 `json:"errors"`
+}
