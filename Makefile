@@ -48,6 +48,9 @@ fuzz: ## Each fuzz target for FUZZTIME (60s)
 bench: build ## Compare with direct, PgBouncer and a bare relay; writes out/bench.json (root)
 	@scripts/setup.sh bench
 	$(GO) run ./test/bench
+conformance: build ## Suites of pgx, lib/pq and PostgreSQL itself, direct and through Sluice (root)
+	@scripts/setup.sh test
+	$(GO) run ./test/conformance
 test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
 	@test/kernels/run.sh
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
@@ -60,4 +63,4 @@ help: ## Show this list
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build demo test unit lint generate generate-check corpus drivers e2e fuzz bench test-kernels soak clean help
+.PHONY: build demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels soak clean help
