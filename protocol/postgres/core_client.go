@@ -1,0 +1,697 @@
+package postgres
+
+import (
+	"bytes"
+	"encoding/binary"
+	"fmt"
+	"unicode/utf8"
+
+	"sluicegate.io/sluice/protocol"
+)
+
+// smallMessage bounds messages that hold names only.
+const smallMessage = 64 << 10
+
+// fromClient looks at the client's bytes in and returns how many are done with,
+// and what has to happen before it is called again with the others. Slices of in
+// are in toServer until that is written.
+func (c *core) fromClient(in []byte) (int, step) {
+	n := 0
+	c.want = 0
+	for c.ended == nil {
+		if c.rest > 0 {
+			k := min(c.rest, len(in)-n)
+			if !c.drop {
+				c.toServer.pass(in[n : n+k])
+			}
+			c.rest -= k
+			n += k
+			if c.rest > 0 {
+				return n, stepMore
+			}
+		}
+		kind, size, ok := frame(in[n:])
+		if !ok {
+			return n, stepMore
+		}
+		if size < header {
+			return n, c.violation("invalid message length")
+		}
+		if kind == 'd' {
+			if s := c.copyWait(); s != stepMore {
+				return n, s
+			}
+			c.rest, c.drop = size, !c.copying || c.discard
+			continue
+		}
+		if size > c.limit(kind) {
+			s, refused := c.oversized(kind, size)
+			if s != stepMore {
+				return n, s
+			}
+			if refused {
+				c.rest, c.drop = size, true
+				continue
+			}
+		}
+		if len(in)-n < size {
+			c.want = size
+			return n, stepMore
+		}
+		if s := c.message(kind, in[n:n+size]); s != stepMore {
+			return n, s
+		}
+		n += size
+		if c.terminated {
+			return n, stepEnd
+		}
+	}
+	return n, stepEnd
+}
+
+// limit is the size up to which a message of kind is read as a whole.
+func (c *core) limit(kind byte) int {
+	switch kind {
+	case 'Q', 'P', 'B', 'F', 'f':
+		return c.opts.MaxStatement
+	}
+	return smallMessage
+}
+
+// oversized refuses a message that is too large to be judged, without reading it.
+func (c *core) oversized(kind byte, size int) (s step, refused bool) {
+	if c.discard {
+		return stepMore, true
+	}
+	switch kind {
+	case 'Q', 'P', 'B', 'F':
+	default:
+		return c.violation("message of type %q is too large", kind), false
+	}
+	if s := c.settle(); s != stepMore {
+		return s, false
+	}
+	return c.refuse(kind, "", &protocol.Refusal{Code: "54000",
+		Message: fmt.Sprintf("message of %d bytes is larger than what is judged (%d bytes)", size, c.opts.MaxStatement),
+		Hint:    "Send large values in several statements or with COPY."}), true
+}
+
+// settle waits for room in the queue, and for a COPY to start or fail.
+func (c *core) settle() step {
+	if c.queue.len >= queueLimit || c.copier != nil && !c.copying {
+		return c.wait()
+	}
+	return stepMore
+}
+
+func (c *core) copyWait() step {
+	if c.copier != nil && !c.copying {
+		return c.wait()
+	}
+	return stepMore
+}
+
+// wait makes sure that the server answers what is awaited.
+func (c *core) wait() step {
+	if c.queue.len == 0 {
+		return stepMore // nothing to wait for: cannot be, but must not hang
+	}
+	if c.open && !c.flushed {
+		c.toServer.add(flushMessage)
+		c.flushed = true
+	}
+	return stepWait
+}
+
+// drain waits until nothing is awaited.
+func (c *core) drain() step {
+	if c.queue.len > 0 {
+		return c.wait()
+	}
+	return stepMore
+}
+
+// message handles one whole message. It is called again with the same one after
+// a step other than stepMore, and has changed nothing then that would matter.
+func (c *core) message(kind byte, b []byte) step {
+	if kind == 'X' {
+		c.terminated = true
+		c.toServer.pass(b)
+		return stepMore
+	}
+	if c.discard && kind != 'S' {
+		if !known(kind) {
+			return c.violation("invalid frontend message type %d", kind)
+		}
+		return stepMore
+	}
+	if s := c.settle(); s != stepMore {
+		return s
+	}
+	if c.copying {
+		return c.copyMessage(kind, b)
+	}
+	body := b[header:]
+	switch kind {
+	case 'Q':
+		return c.query(b, body)
+	case 'P':
+		return c.parse(b, body)
+	case 'B':
+		return c.bind(b, body)
+	case 'D':
+		return c.describe(b, body)
+	case 'E':
+		return c.execute(b, body)
+	case 'C':
+		return c.closeName(b, body)
+	case 'H':
+		c.toServer.pass(b)
+		c.flushed = true
+	case 'S':
+		if c.swallow {
+			c.toServer.message('E', []byte(c.private), []byte{0, 0, 0, 0, 0}, nil)
+		}
+		c.sync()
+		c.toServer.pass(b)
+	case 'F':
+		return c.refuse('F', "", &protocol.Refusal{Code: "42501",
+			Message: "function calls by message are not allowed",
+			Hint:    "Call the function with SELECT, so that the call can be judged."})
+	case 'c', 'f': // of a COPY that has failed: the server would drop it too
+	default:
+		return c.violation("invalid frontend message type %d", kind)
+	}
+	return stepMore
+}
+
+func known(kind byte) bool { return bytes.IndexByte([]byte("QPBDECHSFdcfX"), kind) >= 0 }
+
+// copyMessage handles a message other than CopyData while the server reads data.
+func (c *core) copyMessage(kind byte, b []byte) step {
+	switch kind {
+	case 'c', 'f':
+		c.toServer.pass(b)
+		c.copying, c.copier = false, nil
+	case 'H', 'S': // the server ignores these now
+	default:
+		if !known(kind) {
+			return c.violation("invalid frontend message type %d", kind)
+		}
+		c.toServer.message('f', fmt.Appendf(nil, "unexpected message type 0x%02X during COPY from stdin\x00", kind), nil, nil)
+		c.copying, c.copier = false, nil
+	}
+	return stepMore
+}
+
+// sync notes the boundary that a Sync makes. The message itself is the caller's to forward.
+func (c *core) sync() {
+	c.discard = false
+	c.queue.push(expect{reply: replySync, segment: c.segment})
+	c.segment++
+	c.open, c.flushed = false, false
+}
+
+// await notes that an extended message was forwarded.
+func (c *core) await(e expect) {
+	e.segment = c.segment
+	c.queue.push(e)
+	c.open, c.flushed = true, false
+}
+
+// refuse answers a message of kind with why, in its turn. In its stead the server
+// is sent an Execute of a portal that cannot exist: it then aborts what a failing
+// statement aborts, skips what a failing statement has skipped, and its error is
+// replaced by why. See README.md, "Refusals".
+func (c *core) refuse(kind byte, text string, why *protocol.Refusal) step {
+	if why.Fatal {
+		c.gate.Refused(text, why)
+		return c.end(why, why)
+	}
+	c.stats.Refusals.Add(1)
+	c.gate.Refused(text, why)
+	c.fail(kind, why)
+	return stepMore
+}
+
+// fail is refuse for what was noted already.
+func (c *core) fail(kind byte, why *protocol.Refusal) {
+	c.await(expect{reply: replyRefusal, why: why})
+	c.toServer.message('E', []byte(c.private), []byte{0, 0, 0, 0, 0}, nil)
+	if kind == 'Q' || kind == 'F' {
+		if kind == 'Q' {
+			c.names.statement0, c.names.portal0 = nil, nil
+		}
+		c.sync()
+		c.toServer.add(syncMessage)
+	} else {
+		c.discard = true
+	}
+}
+
+// broken refuses a message that is not well-formed, as the server does.
+func (c *core) broken(kind byte) step {
+	c.stats.Violations.Add(1)
+	return c.refuse(kind, "", &protocol.Refusal{Code: "08P01", Message: "invalid message format"})
+}
+
+// text checks the SQL text of a message.
+func (c *core) text(b []byte) *protocol.Refusal {
+	if !utf8.Valid(b) {
+		return &protocol.Refusal{Code: "22021", Message: `invalid byte sequence for encoding "UTF8"`}
+	}
+	return nil
+}
+
+// query handles a simple query.
+func (c *core) query(b, body []byte) step {
+	if c.held != nil && c.heldDone {
+		r := c.held
+		why := c.begun()
+		if why != nil {
+			return c.stopped('Q', r, why)
+		}
+		c.forwardQuery(b, r)
+		return stepMore
+	}
+	raw, rest, ok := cstring(body)
+	if !ok || len(rest) > 0 {
+		return c.broken('Q')
+	}
+	if why := c.text(raw); why != nil {
+		return c.refuse('Q', "", why)
+	}
+	text := string(raw)
+	j, s := c.judge(text, false, nil)
+	if s != stepMore {
+		return s
+	}
+	if j.Refusal != nil {
+		return c.refuse('Q', text, j.Refusal)
+	}
+	r, s, why := c.prepare('Q', j, text)
+	if s != stepMore {
+		return s
+	}
+	if why != nil {
+		return c.refuse('Q', text, why)
+	}
+	r.simple = true
+	why, s = c.begin(r)
+	if s != stepMore {
+		return s
+	}
+	if why != nil {
+		return c.stopped('Q', r, why)
+	}
+	c.forwardQuery(b, r)
+	return stepMore
+}
+
+// stopped answers for a run that Begin refused.
+func (c *core) stopped(kind byte, r *run, why *protocol.Refusal) step {
+	c.stats.Refusals.Add(1)
+	if why.Fatal {
+		return c.end(why, why)
+	}
+	c.fail(kind, why)
+	c.release(r)
+	return stepMore
+}
+
+func (c *core) forwardQuery(b []byte, r *run) {
+	j := r.Judgement
+	if j.Text == r.Text {
+		c.toServer.pass(b)
+	} else {
+		c.toServer.message('Q', []byte(j.Text), []byte{0}, nil)
+	}
+	c.queue.push(expect{reply: replyQuery, segment: c.segment, run: r, notices: j.Notices,
+		oldSt: c.names.statement0, oldPo: c.names.portal0})
+	c.names.statement0, c.names.portal0 = nil, nil
+	c.launch(r)
+	c.segment++
+	c.open, c.flushed = false, false
+}
+
+// parse handles Parse.
+func (c *core) parse(b, body []byte) step {
+	name, rest, ok := cstring(body)
+	if !ok {
+		return c.broken('P')
+	}
+	raw, rest, ok := cstring(rest)
+	if !ok || len(rest) < 2 {
+		return c.broken('P')
+	}
+	count := int(binary.BigEndian.Uint16(rest))
+	if len(rest) != 2+4*count {
+		return c.broken('P')
+	}
+	if why := c.text(raw); why != nil {
+		return c.refuse('P', "", why)
+	}
+	old := c.names.statement(name)
+	if c.pendingNames > 0 {
+		return c.wait()
+	}
+	if len(name) == 0 {
+		old = nil // replaced or gone, whatever becomes of this one
+	} else if old != nil && !old.confirmed && old.segment != c.segment {
+		return c.drain()
+	}
+	if len(c.names.statements) >= c.opts.MaxStatements && old == nil {
+		return c.refuse('P', "", &protocol.Refusal{Code: "54000",
+			Message: fmt.Sprintf("more than %d prepared statements in one session", c.opts.MaxStatements),
+			Hint:    "Close those that are no longer used."})
+	}
+	var types []uint32
+	if count > 0 {
+		types = make([]uint32, count)
+		for i := range types {
+			types[i] = binary.BigEndian.Uint32(rest[2+4*i:])
+		}
+	}
+	text := string(raw)
+	j, s := c.judge(text, true, types)
+	if s != stepMore {
+		return s
+	}
+	if j.Refusal != nil {
+		return c.refuse('P', text, j.Refusal)
+	}
+	if len(j.Plans) > 1 {
+		return c.refuse('P', text, &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"})
+	}
+	st := &statement{name: string(name), text: text, types: types, judgement: j, view: c.view(), segment: c.segment}
+	if j.Text == text {
+		c.toServer.pass(b)
+	} else {
+		c.parseMessage(st)
+	}
+	c.await(expect{reply: replyParse, st: st, oldSt: old, notices: j.Notices})
+	c.names.setStatement(st.name, st)
+	return stepMore
+}
+
+// parseMessage sends the Parse of a text that is not the workload's.
+func (c *core) parseMessage(st *statement) {
+	tail := binary.BigEndian.AppendUint16([]byte{0}, uint16(len(st.types)))
+	for _, oid := range st.types {
+		tail = binary.BigEndian.AppendUint32(tail, oid)
+	}
+	c.toServer.message('P', append([]byte(st.name), 0), []byte(st.judgement.Text), tail)
+}
+
+// lookup waits until it is certain what a name means: until runs that change
+// names are done, and until an earlier segment that changed this one is.
+func (c *core) lookup(found, confirmed bool, segment uint64) step {
+	if c.pendingNames > 0 {
+		return c.wait()
+	}
+	if found && !confirmed && segment != c.segment || !found && c.queue.len > 0 {
+		return c.drain()
+	}
+	return stepMore
+}
+
+// named returns the statement called name, or refuses.
+func (c *core) named(kind byte, name []byte) (*statement, step) {
+	st := c.names.statement(name)
+	if s := c.lookup(st != nil, st != nil && st.confirmed, segmentOf(st)); s != stepMore {
+		return nil, s
+	}
+	if st != nil {
+		return st, stepMore
+	}
+	msg := "unnamed prepared statement does not exist"
+	if len(name) > 0 {
+		msg = fmt.Sprintf("prepared statement %q does not exist", printable(name))
+	}
+	return nil, c.refuse(kind, "", &protocol.Refusal{Code: "26000", Message: msg})
+}
+
+func segmentOf(st *statement) uint64 {
+	if st == nil {
+		return 0
+	}
+	return st.segment
+}
+
+// opened returns the portal called name, or refuses.
+func (c *core) opened(kind byte, name []byte) (*portal, step) {
+	po := c.names.portal(name)
+	var segment uint64
+	if po != nil {
+		segment = po.segment
+	}
+	if s := c.lookup(po != nil, po != nil && po.confirmed, segment); s != stepMore {
+		return nil, s
+	}
+	if po != nil {
+		return po, stepMore
+	}
+	return nil, c.refuse(kind, "", &protocol.Refusal{Code: "34000", Message: fmt.Sprintf("portal %q does not exist", printable(name))})
+}
+
+// printable is a name as it may stand in a message.
+func printable(name []byte) string {
+	return string(bytes.ToValidUTF8(name[:min(len(name), 63)], []byte("?")))
+}
+
+// bind handles Bind.
+func (c *core) bind(b, body []byte) step {
+	name, rest, ok := cstring(body)
+	if !ok {
+		return c.broken('B')
+	}
+	stName, rest, ok := cstring(rest)
+	if !ok || !validBind(rest) {
+		return c.broken('B')
+	}
+	st, s := c.named('B', stName)
+	if st == nil {
+		return s
+	}
+	st, s = c.current('B', st)
+	if st == nil {
+		return s
+	}
+	po := &portal{name: string(name), st: st, judgement: st.judgement, text: st.text, bind: rest, fresh: true, segment: c.segment}
+	old := c.names.portal(name)
+	if c.pendingNames > 0 {
+		return c.wait()
+	}
+	if len(name) == 0 {
+		old = nil
+	} else if old != nil && !old.confirmed && old.segment != c.segment {
+		return c.drain()
+	}
+	if old == nil && len(c.names.portals) >= c.opts.MaxStatements {
+		return c.refuse('B', "", &protocol.Refusal{Code: "54000", Message: "too many open portals in one session"})
+	}
+	c.toServer.pass(b)
+	c.await(expect{reply: replyBind, st: st, po: po, oldPo: old})
+	c.names.setPortal(po.name, po)
+	c.fresh = append(c.fresh, po)
+	return stepMore
+}
+
+// validBind checks what follows the names in a Bind.
+func validBind(b []byte) bool {
+	u16 := func() (int, bool) {
+		if len(b) < 2 {
+			return 0, false
+		}
+		n := int(binary.BigEndian.Uint16(b))
+		b = b[2:]
+		return n, true
+	}
+	formats := func() bool {
+		n, ok := u16()
+		if !ok || len(b) < 2*n {
+			return false
+		}
+		b = b[2*n:]
+		return true
+	}
+	if !formats() {
+		return false
+	}
+	n, ok := u16()
+	if !ok {
+		return false
+	}
+	for range n {
+		if len(b) < 4 {
+			return false
+		}
+		size := int(int32(binary.BigEndian.Uint32(b)))
+		b = b[4:]
+		if size < 0 {
+			continue
+		}
+		if len(b) < size {
+			return false
+		}
+		b = b[size:]
+	}
+	return formats() && len(b) == 0
+}
+
+// parameters sets params and formats from what validBind has checked.
+func (c *core) parameters(b []byte) {
+	c.formats, c.params = c.formats[:0], c.params[:0]
+	n := int(binary.BigEndian.Uint16(b))
+	b = b[2:]
+	for i := range n {
+		c.formats = append(c.formats, int16(binary.BigEndian.Uint16(b[2*i:])))
+	}
+	b = b[2*n:]
+	n = int(binary.BigEndian.Uint16(b))
+	b = b[2:]
+	for range n {
+		size := int(int32(binary.BigEndian.Uint32(b)))
+		b = b[4:]
+		if size < 0 {
+			c.params = append(c.params, nil)
+			continue
+		}
+		c.params = append(c.params, b[:size:size])
+		b = b[size:]
+	}
+}
+
+// describe handles Describe.
+func (c *core) describe(b, body []byte) step {
+	if len(body) < 2 || body[len(body)-1] != 0 || bytes.IndexByte(body, 0) != len(body)-1 {
+		return c.broken('D')
+	}
+	name := body[1 : len(body)-1]
+	switch body[0] {
+	case 'S':
+		st, s := c.named('D', name)
+		if st == nil {
+			return s
+		}
+		c.await(expect{reply: replyDescribe, st: st})
+	case 'P':
+		po, s := c.opened('D', name)
+		if po == nil {
+			return s
+		}
+		po.described = true
+		c.await(expect{reply: replyDescribe, po: po})
+	default:
+		return c.refuse('D', "", &protocol.Refusal{Code: "08P01", Message: fmt.Sprintf("invalid DESCRIBE message subtype %d", body[0])})
+	}
+	c.toServer.pass(b)
+	return stepMore
+}
+
+// execute handles Execute.
+func (c *core) execute(b, body []byte) step {
+	name, rest, ok := cstring(body)
+	if !ok || len(rest) != 4 {
+		return c.broken('E')
+	}
+	var r *run
+	var po *portal
+	var why *protocol.Refusal
+	var s step
+	if c.held != nil && c.heldDone {
+		r, po = c.held, c.names.portal(name)
+		why = c.begun()
+	} else {
+		if po, s = c.opened('E', name); po == nil {
+			return s
+		}
+		if r, s, why = c.prepare('E', po.judgement, po.text); s != stepMore {
+			return s
+		}
+		if why != nil {
+			return c.refuse('E', po.text, why)
+		}
+		if po.bind != nil {
+			c.parameters(po.bind)
+			r.Params, r.Formats = c.params, c.formats
+		}
+		if why, s = c.begin(r); s != stepMore {
+			return s
+		}
+	}
+	if why != nil {
+		return c.stopped('E', r, why)
+	}
+	if !po.described && c.returns(r) {
+		po.described = true
+		c.await(expect{reply: replyDescribe, po: po, hidden: true})
+		c.toServer.message('D', []byte{'P'}, name, []byte{0})
+	}
+	po.done = binary.BigEndian.Uint32(rest) == 0
+	c.toServer.pass(b)
+	c.await(expect{reply: replyExecute, po: po, run: r})
+	c.launch(r)
+	return stepMore
+}
+
+// returns tells whether a run of one statement is expected to return rows.
+func (c *core) returns(r *run) bool {
+	if len(r.Judgement.Plans) == 0 {
+		return false
+	}
+	if r.Inner != nil && r.Inner[0] != nil {
+		return true
+	}
+	p := &r.Judgement.Plans[0]
+	return p.Returns || len(p.Columns) > 0 || p.Effect.Kind == protocol.Executes || p.Effect.Kind == protocol.Fetches
+}
+
+// closeName handles Close.
+func (c *core) closeName(b, body []byte) step {
+	if len(body) < 2 || body[len(body)-1] != 0 || bytes.IndexByte(body, 0) != len(body)-1 {
+		return c.broken('C')
+	}
+	name := body[1 : len(body)-1]
+	if c.pendingNames > 0 {
+		return c.wait()
+	}
+	e := expect{reply: replyClose}
+	switch body[0] {
+	case 'S':
+		e.oldSt = c.names.statement(name)
+		if e.oldSt != nil && !e.oldSt.confirmed && e.oldSt.segment != c.segment {
+			return c.drain()
+		}
+		c.names.setStatement(string(name), nil)
+	case 'P':
+		e.oldPo = c.names.portal(name)
+		if e.oldPo != nil && !e.oldPo.confirmed && e.oldPo.segment != c.segment {
+			return c.drain()
+		}
+		c.names.setPortal(string(name), nil)
+	default:
+		return c.refuse('C', "", &protocol.Refusal{Code: "08P01", Message: fmt.Sprintf("invalid CLOSE message subtype %d", body[0])})
+	}
+	c.toServer.pass(b)
+	c.await(e)
+	return stepMore
+}
+
+// settled keeps what has to outlive the client's buffer. The driver calls it
+// before it uses the buffer again.
+func (c *core) settled() {
+	for i, po := range c.fresh {
+		if po.bind != nil && !po.done && c.names.portal([]byte(po.name)) == po {
+			po.bind = bytes.Clone(po.bind)
+		} else {
+			po.bind = nil
+		}
+		po.fresh = false
+		c.fresh[i] = nil
+	}
+	c.fresh = c.fresh[:0]
+	if cap(c.fresh) > 64 {
+		c.fresh = nil
+	}
+}

@@ -1,0 +1,105 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"net"
+	"sync"
+	"time"
+)
+
+// aheadLimit bounds what is read of a client while it waits for a call of the Gate.
+const aheadLimit = 256 << 10
+
+// patience is how long a call of the Gate may take before somebody looks after
+// the client meanwhile.
+const patience = 10 * time.Millisecond
+
+// held looks after the client while the Gate is asked: a call that takes long is
+// cancelled when the client goes away, or when it says so.
+type held struct {
+	client *stream
+	parent context.Context
+
+	mu     sync.Mutex
+	inside bool
+	ctx    context.Context
+	stop   context.CancelCauseFunc
+
+	timer *time.Timer
+	done  chan struct{} // one token for each watch that has ended
+}
+
+func newHeld(parent context.Context, client *stream) *held {
+	h := &held{client: client, parent: parent, done: make(chan struct{}, 1)}
+	h.timer = time.AfterFunc(time.Hour, h.watch)
+	h.timer.Stop()
+	return h
+}
+
+var errCancelled = errors.New("canceled by the client")
+
+// enter begins a call and returns its context. leave has to follow.
+func (h *held) enter() context.Context {
+	h.mu.Lock()
+	if h.ctx == nil || h.ctx.Err() != nil {
+		h.ctx, h.stop = context.WithCancelCause(h.parent)
+	}
+	h.inside = true
+	ctx := h.ctx
+	h.mu.Unlock()
+	h.timer.Reset(patience)
+	return ctx
+}
+
+// leave ends a call.
+func (h *held) leave() {
+	if !h.timer.Stop() {
+		h.client.conn.SetReadDeadline(time.Unix(1, 0))
+		<-h.done
+		h.client.conn.SetReadDeadline(time.Time{})
+	}
+	h.mu.Lock()
+	h.inside = false
+	h.mu.Unlock()
+}
+
+// cancel cancels the call under way, and reports whether there is one.
+func (h *held) cancel() bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.inside {
+		h.stop(errCancelled)
+	}
+	return h.inside
+}
+
+// close lets go of the last context.
+func (h *held) close() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.stop != nil {
+		h.stop(nil)
+	}
+}
+
+// watch reads ahead of the client until leave, so that its end is noticed.
+func (h *held) watch() {
+	defer func() { h.done <- struct{}{} }()
+	buf := make([]byte, 4096)
+	for len(h.client.ahead) < aheadLimit {
+		n, err := h.client.conn.Read(buf)
+		h.client.ahead = append(h.client.ahead, buf[:n]...)
+		if err == nil {
+			continue
+		}
+		if t := net.Error(nil); errors.As(err, &t) && t.Timeout() {
+			return
+		}
+		h.client.aheadErr = err
+		h.mu.Lock()
+		h.stop(err)
+		h.mu.Unlock()
+		return
+	}
+}
