@@ -25,6 +25,7 @@ type Workload struct {
 	Name           string // kind Workload's name, or "exec"
 	Namespace      string
 	Pod            string
+	PodUID         string // tells it from another one of that name, "" if not known
 	ServiceAccount string // name only; Namespace qualifies it
 	Container      string
 	Labels         map[string]string

@@ -28,7 +28,8 @@ type Type struct {
 	Relation uint32   `json:"relation,omitempty"`
 	// Calls are functions outside PostgreSQL itself that a value of this type
 	// goes through unseen: input, output, subscripting, and a domain's CHECKs.
-	Calls []uint32 `json:"calls,omitempty"`
+	Calls  []uint32 `json:"calls,omitempty"`
+	Labels []string `json:"labels,omitempty"` // of an enum, in order
 }
 
 // System reports whether the type is PostgreSQL's own.
@@ -57,9 +58,16 @@ type Function struct {
 	Set             bool         `json:"set,omitempty"`
 	Volatility      string       `json:"volatility"` // i, s, v
 	SecurityDefiner bool         `json:"securityDefiner,omitempty"`
+	Outputs         []Output     `json:"outputs,omitempty"` // OUT, INOUT and TABLE arguments
 	Language        string       `json:"language"`
 	// Calls are support functions outside PostgreSQL itself that an aggregate runs.
 	Calls []uint32 `json:"calls,omitempty"`
+}
+
+// Output is an argument through which a function returns a column.
+type Output struct {
+	Name string `json:"name"`
+	Type uint32 `json:"type"`
 }
 
 // System reports whether the function is PostgreSQL's own. One that an extension

@@ -37,6 +37,12 @@ FROM pg_type t JOIN pg_namespace n ON n.oid = t.typnamespace WHERE t.typnamespac
 		l.typ[t.OID] = len(l.s.Types)
 		l.s.Types = append(l.s.Types, t)
 	})
+	l.rows(`SELECT enumtypid, enumlabel FROM pg_enum ORDER BY enumtypid, enumsortorder`, 2, func(v *values) {
+		t, label := v.oid(), v.text()
+		if i, ok := l.typ[t]; ok {
+			l.s.Types[i].Labels = append(l.s.Types[i].Labels, label)
+		}
+	})
 	l.rows(`SELECT d.objid, coalesce(o.oprcode::oid, d.refobjid) FROM pg_depend d
 LEFT JOIN pg_operator o ON d.refclassid = 'pg_operator'::regclass AND o.oid = d.refobjid
 WHERE d.classid = 'pg_type'::regclass AND d.refclassid IN ('pg_proc'::regclass, 'pg_operator'::regclass)
@@ -62,6 +68,14 @@ WHERE p.pronamespace`+notTemp+` ORDER BY p.oid`, 12, func(v *values) {
 			SecurityDefiner: v.bool(), Language: v.name()}
 		l.function[f.OID] = len(l.s.Functions)
 		l.s.Functions = append(l.s.Functions, f)
+	})
+	l.rows(`SELECT p.oid, coalesce(a.name, ''), a.typ FROM pg_proc p
+CROSS JOIN unnest(p.proallargtypes, p.proargmodes, p.proargnames) WITH ORDINALITY a(typ, mode, name, n)
+WHERE p.proallargtypes IS NOT NULL AND a.mode IN ('o', 'b', 't') AND p.pronamespace`+notTemp+` ORDER BY p.oid, a.n`, 3, func(v *values) {
+		oid, out := v.oid(), Output{Name: v.text(), Type: v.oid()}
+		if i, ok := l.function[oid]; ok {
+			l.s.Functions[i].Outputs = append(l.s.Functions[i].Outputs, out)
+		}
 	})
 	l.rows(`SELECT objid, refobjid FROM pg_depend
 WHERE classid = 'pg_proc'::regclass AND refclassid = 'pg_proc'::regclass ORDER BY 1, 2`, 2, func(v *values) {

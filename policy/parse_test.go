@@ -1,0 +1,189 @@
+package policy_test
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"sluicegate.io/sluice/policy"
+)
+
+const head = `apiVersion: sluicegate.io/v1alpha1
+kind: Database
+metadata: {name: shop}
+spec:
+  protocol: postgres
+  endpoints: ["db:5432"]
+  credential: {passthrough: true}
+`
+
+const policyHead = `---
+apiVersion: sluicegate.io/v1alpha1
+kind: Policy
+metadata: {name: p}
+spec:
+  subjects: [{any: true}]
+  databases: [shop]
+`
+
+func TestErrorsHavePlaces(t *testing.T) {
+	tests := []struct {
+		name, text string
+		want       string
+	}{
+		{"unknown field", head + "  colour: red\n", `8:3: unknown field "colour" in Database.spec; known: `},
+		{"near miss", head + "  unlabeled: deny\n", `8:3: unknown field "unlabeled" in Database.spec; did you mean "unlabelled"?`},
+		{"wrong type", head + "  detect: email\n", `8:11: detect must be a list, not a string`},
+		{"bad value", head + "  conditions: maybe\n", `8:15: unknown conditions "maybe"; known: deny, mask`},
+		{"number for a string", head + "  sensitive: [{tag: 1, columns: []}]\n", `8:21: tag must be a string, not a number: put it in quotes`},
+		{"alias", head + "  clear: [*.*.email]\n", `an alias (quote a text that starts with *)`},
+		{"twice", head + "  detect: [email]\n  detect: [email]\n", `9:3: mapping key "detect" already defined at [8:3]`},
+		{"unknown detector", head + "  detect: [e-mail]\n", `8:12: unknown detector "e-mail"; did you mean "email"?`},
+		{"no kind", "apiVersion: sluicegate.io/v1alpha1\n", `1:1: a document needs "kind"`},
+		{"unknown kind", "kind: Databse\n", `1:7: unknown kind "Databse"; did you mean "Database"?`},
+		{"version", strings.Replace(head, "v1alpha1", "v2", 1), `1:13: unknown apiVersion "sluicegate.io/v2"`},
+		{"missing", "apiVersion: sluicegate.io/v1alpha1\nkind: Agent\nmetadata: {}\nspec: {}\n", `3:11: metadata needs "name"`},
+		{"endpoint", strings.Replace(head, "db:5432", "db", 1), `6:15: endpoint "db": has no port`},
+		{"endpoint bits", strings.Replace(head, "db:5432", "10.0.0.1/8:5432", 1), `6:15: endpoint "10.0.0.1/8:5432": has bits beyond its length set: write 10.0.0.0/8:5432`},
+		{"yaml", "a: [1\n", `1:4: `},
+		{"not a mapping", "- a\n", `1:1: a document must be a mapping`},
+		{"not utf-8", "a: \xff\n", `1:4: not UTF-8 text`},
+		{"deep", strings.Repeat("[", 1000000), `nested too deeply`},
+		{"deep block", strings.Repeat("- ", 100000) + "a", `nested too deeply`},
+		{"anchor", head + "  detect: &a [email]\n", `8:11: detect must be a list, not an anchor`},
+		{"octal", head + policyHead + "  limits: {rows: 010}\n", `15:18: rows must be a whole number`},
+		{"size", head + policyHead + "  limits: {bytes: 2megs}\n", `15:19: bytes "2megs" is not a size`},
+		{"time", head + policyHead + "  limits: {time: 30}\n", `15:18: time must be a time span such as 30s, 15m, 1h or 7d, not a number`},
+		{"effect", head + policyHead + "  rules: [{effect: perhaps, actions: [select], on: [a.b]}]\n", `15:20: unknown effect "perhaps"; known: allow, approve, deny, mask`},
+		{"action", head + policyHead + "  rules: [{effect: allow, actions: [selekt], on: [a.b]}]\n", `15:36: unknown action "selekt"; did you mean "select"?`},
+		{"allow everything by omission", head + policyHead + "  rules: [{effect: allow, actions: [select]}]\n", `15:11: a rule that allows needs "on"; "*" is everything`},
+		{"upper case", head + policyHead + "  rules: [{effect: deny, actions: [select], on: [app.Users]}]\n", `write users, or '"Users"' in double quotes`},
+		{"glob", head + policyHead + "  rules: [{effect: deny, actions: [select], on: [app.user*]}]\n", `a part is a whole name or *`},
+		{"columns of delete", head + policyHead + "  rules: [{effect: deny, actions: [delete], on: [app.users.a]}]\n", `delete concerns whole objects`},
+		{"scope", head + policyHead + "  rules: [{effect: deny, actions: [select], match: {scope: x}}]\n", `unknown field "scope" in match; known: affected, filtered, time`},
+		{"affected", head + policyHead + "  rules: [{effect: allow, actions: [update], on: [a.b], match: {affected: \">5\"}}]\n", `a rule that allows is bounded from above: write affected: "<=5"`},
+		{"affected of select", head + policyHead + "  rules: [{effect: deny, actions: [select], match: {affected: \">5\"}}]\n", `select does not say how many rows it changes`},
+		{"two rules of a name", head + policyHead + "  rules:\n  - {name: a, effect: deny, actions: [ddl]}\n  - {name: a, effect: deny, actions: [ddl]}\n", `17:5: two rules of "p" are called "a"`},
+		{"dangling database", head + strings.Replace(policyHead, "[shop]", "[shop, shoq]", 1), `14:21: policy "p" names the Database "shoq", which is not defined; did you mean "shop"?`},
+		{"dangling tag", head + policyHead + "  reveal: [ssn]\n", `15:12: policy "p" reveals the tag "ssn", which none of its databases has`},
+		{"duplicate", head + "---\n" + head, `11:18: Database "shop" is also defined at f.yaml:3:18`},
+		{"label twice", head + "  sensitive:\n  - {tag: a, columns: [\"a.b.c\"]}\n  - {tag: b, columns: [\"a.b.c\"]}\n", `10:24: "a.b.c" is labelled twice`},
+		{"endpoint of two", head + "---\n" + strings.Replace(head, "name: shop", "name: other", 1), `6:15: endpoint db:5432 already belongs to Database`},
+		{"workload", head + strings.Replace(policyHead, "{any: true}", "{workload: bot}", 1), `13:14: no Workload is called "bot"`},
+		{"empty subjects", head + strings.Replace(policyHead, "[{any: true}]", "[]", 1), `subjects must name at least one`},
+		{"grant denies", head + strings.Replace(policyHead, "Policy", "Grant", 1) + "  expires: 2026-05-01T00:00:00Z\n  rules: [{effect: deny, actions: [ddl]}]\n", `a Grant can only allow`},
+		{"second document", head + "...\n" + "kind: Nothing\n", `9:7: unknown kind "Nothing"`},
+		{"after an empty document", "---\n---\n" + "kind: Nothing\n", `3:7: unknown kind "Nothing"`},
+		{"null value", head + "  detect:\n", `8:3: detect has no value`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			_, err := policy.Load([]policy.File{{Name: "f.yaml", Data: []byte(tt.text)}})
+			var syntax *policy.SyntaxError
+			if !errors.As(err, &syntax) {
+				t.Fatalf("error %v", err)
+			}
+			if !strings.Contains(syntax.All(), tt.want) {
+				t.Errorf("got  %s\nwant %s", syntax.All(), tt.want)
+			}
+			if syntax.File != "f.yaml" || syntax.Line < 1 || syntax.Column < 1 {
+				t.Errorf("no place: %+v", syntax)
+			}
+		})
+	}
+}
+
+func TestAllErrorsAtOnce(t *testing.T) {
+	text := head + "  colour: red\n  conditions: maybe\n" + policyHead + "  rules: [{effect: no, actions: [x], on: [y]}]\n"
+	_, err := policy.Load([]policy.File{{Name: "b.yaml", Data: []byte(text)}, {Name: "a.yaml", Data: []byte("kind: x")}})
+	var syntax *policy.SyntaxError
+	if !errors.As(err, &syntax) {
+		t.Fatal(err)
+	}
+	var places []string
+	for line := range strings.SplitSeq(syntax.All(), "\n") {
+		places = append(places, strings.Join(strings.SplitN(line, ":", 3)[:2], ":"))
+	}
+	if got := strings.Join(places, " "); got != "a.yaml:1 b.yaml:8 b.yaml:9 b.yaml:17 b.yaml:17" {
+		t.Errorf("%s\n%s", got, syntax.All())
+	}
+	var many strings.Builder
+	for i := range 500 {
+		fmt.Fprintf(&many, "---\nkind: x%d\n", i)
+	}
+	_, err = policy.Load([]policy.File{{Name: "c.yaml", Data: []byte(many.String())}})
+	if errors.As(err, &syntax); len(syntax.Others) != 99 || syntax.More != 400 {
+		t.Errorf("%d others, %d more", len(syntax.Others), syntax.More)
+	}
+}
+
+func TestJSONIsYAML(t *testing.T) {
+	set := load(t, `{"apiVersion": "sluicegate.io/v1alpha1", "kind": "Database", "metadata": {"name": "shop"},
+		"spec": {"protocol": "postgres", "endpoints": ["db:5432"], "credential": {"passthrough": true}}}`)
+	if set.Database("shop") == nil {
+		t.Error("not there")
+	}
+}
+
+func TestDatabaseFields(t *testing.T) {
+	db := shop(t).Database("shop")
+	var got []string
+	for _, e := range db.Endpoints {
+		got = append(got, e.String())
+	}
+	if strings.Join(got, " ") != "shop-db.internal:5432 10.20.0.0/16:5432 *:5432" {
+		t.Errorf("endpoints %v", got)
+	}
+	if db.TLS.Mode != policy.TLSVerifyFull || db.TLS.CAFile != "/etc/sluice/shop-ca.pem" || db.Credential.Username != "shop_agent" {
+		t.Errorf("%+v", db)
+	}
+	if !db.AllowsName("anything") || db.Conditions != policy.ConditionsDeny || db.Enforce != policy.Enforce {
+		t.Errorf("defaults: %+v", db)
+	}
+}
+
+func TestAgentDefaults(t *testing.T) {
+	a := load(t, "").Agent()
+	if a.Admin.Socket != "/run/sluice/admin.sock" || a.Record.Sync != policy.SyncAlways || a.Record.Directory != "/var/lib/sluice/sessions" || a.PassUnmatched {
+		t.Errorf("%+v", a)
+	}
+	a = load(t, `
+apiVersion: sluicegate.io/v1alpha1
+kind: Agent
+metadata: {name: here}
+spec:
+  stateDir: /data
+  metrics: {listen: "127.0.0.1:9469"}
+  record: {sync: interval, interval: 500ms, retain: 30d}
+  oidc: [{issuer: "https://idp.example.com", audience: sluice, caFile: /etc/ca.pem}]
+  unmatched: pass
+`).Agent()
+	if a.Record.Directory != "/data/sessions" || a.Record.Sync != policy.SyncInterval || a.Record.Retain != 30*24*time.Hour ||
+		!a.PassUnmatched || len(a.Issuers) != 1 || a.Metrics != "127.0.0.1:9469" {
+		t.Errorf("%+v", a)
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	shop, err := os.ReadFile("testdata/shop.yaml")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add(shop)
+	f.Add([]byte(head + policyHead + "  rules:\n  - {effect: mask, actions: [select], on: [\"*\"], mask: {round: 10}, match: {time: [{days: [mon-fri], from: \"09:00\", to: \"17:00\", zone: \"+02:00\"}]}}\n"))
+	f.Add([]byte("---\n...\n--- {kind: Agent}\n"))
+	f.Add([]byte("a: |\n  b\n? c\n: d\n<<: *e\n&f g: !!str h\n"))
+	f.Fuzz(func(t *testing.T, data []byte) {
+		docs, err := policy.Parse("f.yaml", data)
+		var syntax *policy.SyntaxError
+		if err != nil && (!errors.As(err, &syntax) || syntax.Line < 1 || syntax.Column < 1) {
+			t.Fatalf("no place: %#v", err)
+		}
+		if err == nil {
+			policy.New(docs) // must not panic
+		}
+	})
+}
