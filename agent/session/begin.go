@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"net"
+	"strconv"
+	"time"
+
+	"sluicegate.io/sluice/agent/record"
+	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/protocol"
+	"sluicegate.io/sluice/protocol/postgres"
+)
+
+// begin decides whether there is a session for st, and records its start.
+func (s *Server) begin(ctx context.Context, c *Conn, st *postgres.Startup) (*Gate, *postgres.SessionConfig, *protocol.Refusal) {
+	if c.Refused != "" {
+		return nil, nil, &protocol.Refusal{Code: "08004", Message: c.Refused, Fatal: true}
+	}
+	rules := s.rules.Load()
+	if rules == nil {
+		return nil, nil, unavailable("Sluice is starting and has no policy yet", errNoRules, s)
+	}
+	db := rules.Set.Database(c.Database)
+	if db == nil {
+		return nil, nil, &protocol.Refusal{Code: "08004", Fatal: true,
+			Message: "the destination belongs to no configured database any more"}
+	}
+	if !db.AllowsName(st.Database) {
+		return nil, nil, &protocol.Refusal{Code: "42501", Fatal: true, Rule: "database:" + db.Name + "/names",
+			Message: "this database name is not open to workloads", Detail: "It is not among the names of database " + db.Name + "."}
+	}
+	if db.Credential.Passthrough {
+		return nil, nil, &protocol.Refusal{Code: "0A000", Fatal: true,
+			Message: "passthrough of the workload's own credential is not supported by this version"}
+	}
+	if n := s.open.Add(1); n > int64(rules.Set.Agent().Sessions) {
+		s.open.Add(-1)
+		return nil, nil, &protocol.Refusal{Code: "53300", Message: "too many sessions through Sluice", Fatal: true}
+	}
+	g, config, why := s.admit(ctx, c, st, rules, db)
+	if why != nil {
+		s.open.Add(-1)
+	}
+	return g, config, why
+}
+
+// admit makes the Gate of a session that there is room for.
+func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules *Rules, db *policy.Database) (*Gate, *postgres.SessionConfig, *protocol.Refusal) {
+	g := &Gate{s: s, conn: *c, began: time.Now()}
+	g.conn.Net = nil
+	g.subject = policy.Subject{Process: c.Process, Workload: c.Workload}
+	if c.Token {
+		if why := g.readToken(ctx, rules); why != nil {
+			return nil, nil, why
+		}
+	}
+	config, err := rules.UpstreamTLS(db, c.Host, c.Destination.Addr())
+	if err != nil {
+		return nil, nil, unavailable("the connection to the database can't be protected as configured", err, s)
+	}
+	dial := func(ctx context.Context) (net.Conn, error) { return s.o.Redirector.Dial(ctx, c.ID) }
+	g.adopt(rules, time.Now())
+	g.name = g.subject.String()
+	g.log, err = s.o.Store.Begin(g.start(st))
+	if err != nil {
+		return nil, nil, unavailable("the session can't be recorded, so it is refused", err, s)
+	}
+	auth := s.o.Redirector.Prove(c.ID)
+	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.Destination}, source{
+		dial: dial,
+		config: postgres.ClientConfig{User: db.Credential.Username, Database: st.Database, Auth: auth, TLS: config,
+			Settings: []postgres.Setting{{Name: "application_name", Value: "sluice"}}},
+	})
+	s.mu.Lock()
+	s.live[g] = struct{}{}
+	s.mu.Unlock()
+	s.o.Traffic.Sessions.Add(1)
+	return g, &postgres.SessionConfig{
+		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth,
+		Epoch: g.Epoch, ClientAuth: postgres.ClientAuth{Token: g.tokenAuth(rules, db)},
+	}, nil
+}
+
+// start is the first event of the session's log.
+func (g *Gate) start(st *postgres.Startup) *record.Start {
+	p, w := &g.subject.Process, &g.subject.Workload
+	id := map[string]string{
+		"pid": strconv.FormatUint(uint64(p.PID), 10), "uid": strconv.FormatUint(uint64(p.UID), 10),
+	}
+	put := func(k, v string) {
+		if v != "" {
+			id[k] = v
+		}
+	}
+	put("user", p.User)
+	put("exe", p.Exe)
+	put("cgroup", p.Cgroup)
+	put("workload", w.Name)
+	put("namespace", w.Namespace)
+	put("serviceAccount", w.ServiceAccount)
+	if t := g.subject.Token; t != nil {
+		put("issuer", t.Issuer)
+		put("tokenSubject", t.Subject)
+	}
+	params := map[string]string{"user": st.User, "database": st.Database}
+	for _, p := range st.Settings {
+		params[p.Name] = p.Value
+	}
+	if st.ApplicationName != "" {
+		params["application_name"] = st.ApplicationName
+	}
+	return &record.Start{
+		Subject: g.name, Identity: id, Client: g.conn.Client.String(), Origin: g.conn.Destination.String(),
+		Protocol: "postgres", Database: g.conn.Database, Params: params, View: viewName(g.view), Observe: g.view.Observe(),
+	}
+}
+
+// unavailable refuses because something of ours is missing, and logs what.
+func unavailable(message string, err error, s *Server) *protocol.Refusal {
+	s.o.Log.Warn("session refused", "reason", message, "error", err)
+	return &protocol.Refusal{Code: "58000", Message: message, Fatal: true}
+}

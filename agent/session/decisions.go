@@ -1,0 +1,42 @@
+package session
+
+import (
+	"sync"
+
+	"sluicegate.io/sluice/agent/record"
+	"sluicegate.io/sluice/protocol"
+)
+
+// maxDecisions bounds the judgements whose words are remembered.
+const maxDecisions = 16384
+
+// decisions remembers what is recorded of each judgement, which is shared by all
+// sessions and runs.
+type decisions struct {
+	mu    sync.RWMutex
+	known map[*protocol.Judgement][]record.Decision
+}
+
+func (d *decisions) of(j *protocol.Judgement) []record.Decision {
+	d.mu.RLock()
+	words := d.known[j]
+	d.mu.RUnlock()
+	if words != nil || len(j.Plans) == 0 {
+		return words
+	}
+	words = make([]record.Decision, len(j.Plans))
+	for i := range j.Plans {
+		p := &j.Plans[i]
+		words[i] = record.Decision{Verdict: p.Verdict, Rule: p.Rule, Tag: p.Statement.Tag, Observed: p.Observed}
+		if len(p.Statement.Accesses) > 0 {
+			words[i].Object = p.Statement.Accesses[0].Object.String()
+		}
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.known == nil || len(d.known) >= maxDecisions {
+		d.known = make(map[*protocol.Judgement][]record.Decision)
+	}
+	d.known[j] = words
+	return words
+}

@@ -1,0 +1,73 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net/netip"
+
+	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/policy/mask"
+	"sluicegate.io/sluice/policy/sql"
+	"sluicegate.io/sluice/protocol/postgres"
+)
+
+// Rules are a configuration in force. They are immutable once given to Swap.
+type Rules struct {
+	Set *policy.Set
+	// Material holds the files that Databases name, by path.
+	Material map[string][]byte
+	MaskKey  []byte
+	// Verify believes or refuses a workload's token. Nil refuses all.
+	Verify func(ctx context.Context, raw string, w *policy.Workload) (*policy.Token, error)
+
+	cache *sql.Cache
+}
+
+func (r *Rules) key(tag string) mask.Key { return mask.NewKey(r.MaskKey, tag) }
+
+var modes = map[policy.TLSMode]string{
+	policy.TLSVerifyFull: "verify-full", policy.TLSVerifyCA: "verify-ca",
+	policy.TLSRequire: "require", policy.TLSDisable: "disable",
+}
+
+// UpstreamTLS returns how a connection to db is protected: host is the name under
+// which the destination is configured, "" if it was dialled by address.
+func (r *Rules) UpstreamTLS(db *policy.Database, host string, destination netip.Addr) (*tls.Config, error) {
+	switch {
+	case db.TLS.ServerName != "":
+		host = db.TLS.ServerName
+	case host == "":
+		host = destination.String()
+	}
+	var roots *x509.CertPool
+	if file := db.TLS.CAFile; file != "" {
+		data, ok := r.Material[file]
+		if !ok {
+			return nil, fmt.Errorf("%s could not be read", file)
+		}
+		roots = x509.NewCertPool()
+		if !roots.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("%s holds no certificate", file)
+		}
+	} else if data, ok := r.Material[SystemRoots]; ok {
+		// The proxy can't read the host's own.
+		roots = x509.NewCertPool()
+		roots.AppendCertsFromPEM(data)
+	}
+	config, err := postgres.UpstreamTLS(modes[db.TLS.Mode], host, roots)
+	if err != nil || config == nil || db.TLS.CertFile == "" {
+		return config, err
+	}
+	pair, err := tls.X509KeyPair(r.Material[db.TLS.CertFile], r.Material[db.TLS.KeyFile])
+	if err != nil {
+		return nil, errors.New("the client certificate of the database can't be used")
+	}
+	config.Certificates = []tls.Certificate{pair}
+	return config, nil
+}
+
+// SystemRoots is the name in Material of the host's trusted certificates.
+const SystemRoots = "system"

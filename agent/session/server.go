@@ -1,0 +1,189 @@
+package session
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"log/slog"
+	"net"
+	"net/netip"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"sluicegate.io/sluice/agent/record"
+	"sluicegate.io/sluice/agent/tally"
+	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/policy/sql"
+	"sluicegate.io/sluice/protocol"
+	"sluicegate.io/sluice/protocol/postgres"
+)
+
+// Redirector is what a session needs of the privileged process. conn names the
+// accepted connection in whose name something is asked. The real one is the
+// proxy's end of agent/channel.
+type Redirector interface {
+	// Dial connects to the address that the workload dialled, from its namespace.
+	Dial(ctx context.Context, conn uint64) (net.Conn, error)
+	// Prove returns what logs in to the Database of conn.
+	Prove(conn uint64) postgres.Authenticator
+	// Token returns the workload's token, unverified, and a version of it.
+	Token(ctx context.Context, conn uint64) (raw []byte, version uint64, err error)
+}
+
+// Options say what a Server works with. All fields but Log, Leaf and Verify are required.
+type Options struct {
+	Redirector Redirector
+	Store      *record.Store
+	Traffic    *tally.Traffic
+	Log        *slog.Logger // default: discard
+	// Leaf returns the certificate for a client that asked for TLS. Nil: no TLS.
+	Leaf func(sni string, addr netip.Addr, hosts ...string) (*tls.Certificate, error)
+	// CacheBytes bounds the memory of judgements; default: 64 MiB.
+	CacheBytes int
+}
+
+// Server serves the connections of workloads.
+type Server struct {
+	o        Options
+	wire     *postgres.Server
+	rules    atomic.Pointer[Rules]
+	epoch    atomic.Uint64 // of the rules
+	catalogs catalogs
+	words    decisions
+	spent    ledger
+	open     atomic.Int64
+
+	mu   sync.Mutex
+	live map[*Gate]struct{}
+}
+
+// NewServer returns a Server that refuses everything until it has [Rules]. Run
+// must be running while it serves.
+func NewServer(o Options) *Server {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{o: o, live: make(map[*Gate]struct{})}
+	s.wire = postgres.NewServer(postgres.Options{Log: o.Log})
+	s.catalogs.init(o.Log, o.Traffic)
+	return s
+}
+
+// Swap puts other rules in force: for the next statement of every session.
+func (s *Server) Swap(r *Rules) {
+	if old := s.rules.Load(); old == nil || string(old.MaskKey) != string(r.MaskKey) || old.cache == nil {
+		r.cache = sql.NewCache(s.o.CacheBytes, sql.Options{Key: r.key})
+	} else {
+		r.cache = old.cache
+	}
+	s.rules.Store(r)
+	s.epoch.Add(1)
+}
+
+// Rules returns what is in force, nil before the first Swap.
+func (s *Server) Rules() *Rules { return s.rules.Load() }
+
+// Run keeps the catalogs of databases in use fresh until ctx is done.
+func (s *Server) Run(ctx context.Context) error { return s.catalogs.run(ctx) }
+
+// Wire returns the counters of the codec.
+func (s *Server) Wire() *postgres.Stats { return &s.wire.Stats }
+
+// Cache returns the counters of the cache of judgements.
+func (s *Server) Cache() sql.CacheStats {
+	if r := s.rules.Load(); r != nil {
+		return r.cache.Stats()
+	}
+	return sql.CacheStats{}
+}
+
+// Catalogs tells when each catalog in use was last known to be fresh, by Database.
+func (s *Server) Catalogs() map[string]time.Time { return s.catalogs.times() }
+
+// Conn is an accepted connection and what is known of who made it.
+type Conn struct {
+	ID          uint64
+	Net         net.Conn // Serve owns it
+	Database    string   // name of the resource, "" with Refused
+	Host        string   // the name under which the destination is configured, or ""
+	Destination netip.AddrPort
+	Client      netip.AddrPort
+	Refused     string // why it is not served, "" if it is
+	CgroupID    uint64
+	Process     policy.Process
+	Workload    policy.Workload
+	Token       bool // the workload has a token
+}
+
+// Serve serves c until it ends.
+func (s *Server) Serve(ctx context.Context, c Conn) {
+	s.o.Traffic.Accepted.Add(1)
+	var g *Gate
+	a := postgres.Accepted{
+		Conn: c.Net, TLS: s.leaf(&c), Scope: strconv.FormatUint(c.CgroupID, 10),
+		Open: func(ctx context.Context, st *postgres.Startup) (*postgres.SessionConfig, *protocol.Refusal) {
+			gate, config, why := s.begin(ctx, &c, st)
+			g = gate
+			if why != nil {
+				s.o.Traffic.Rejected.Add(why.Code, 1)
+				s.o.Log.Info("connection refused", "code", why.Code, "reason", why.Message,
+					"database", c.Database, "destination", c.Destination, "pid", c.Process.PID)
+			}
+			return config, why
+		},
+	}
+	err := s.wire.Serve(ctx, a)
+	if g != nil {
+		g.close(ctx, err)
+	} else if err != nil && ctx.Err() == nil {
+		s.o.Log.Debug("connection ended before it was a session", "error", err, "destination", c.Destination)
+	}
+}
+
+// leaf returns the TLS configuration towards the workload.
+func (s *Server) leaf(c *Conn) *tls.Config {
+	if s.o.Leaf == nil {
+		return nil
+	}
+	destination, host := c.Destination.Addr(), c.Host
+	return &tls.Config{
+		MinVersion: tls.VersionTLS12,
+		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
+			if host == "" {
+				return s.o.Leaf(h.ServerName, destination)
+			}
+			return s.o.Leaf(h.ServerName, destination, host)
+		},
+	}
+}
+
+// Session is what status shows of a session that goes on.
+type Session struct {
+	ID          record.ID `json:"id"`
+	Subject     string    `json:"subject"`
+	Database    string    `json:"database"`
+	Destination string    `json:"destination"`
+	PID         uint32    `json:"pid"`
+	Begin       time.Time `json:"begin"`
+	Statements  uint64    `json:"statements"`
+	Observe     bool      `json:"observe,omitempty"`
+}
+
+// Sessions lists the sessions that go on.
+func (s *Server) Sessions() []Session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	all := make([]Session, 0, len(s.live))
+	for g := range s.live {
+		all = append(all, Session{
+			ID: g.log.ID(), Subject: g.name, Database: g.conn.Database, Destination: g.conn.Destination.String(),
+			PID: g.conn.Process.PID, Begin: g.began, Statements: g.statements.Load(), Observe: g.observes.Load(),
+		})
+	}
+	return all
+}
+
+// errNoRules means that no configuration has arrived yet.
+var errNoRules = errors.New("no rules in force")

@@ -1,0 +1,93 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"sluicegate.io/sluice/agent/record"
+	"sluicegate.io/sluice/protocol"
+)
+
+// shapeTimeout bounds the look at a fresh catalog for a relation that is not known.
+const shapeTimeout = 10 * time.Second
+
+// Shape implements [protocol.Gate]: a second opinion, by the server itself, about
+// where each column comes from. A column that the server calls a sensitive one of
+// a table is not a mask, whatever the plan says.
+func (g *Gate) Shape(r *protocol.Run, i int, columns []protocol.ResultColumn) *protocol.Refusal {
+	if i < 0 || i >= len(r.Judgement.Plans) {
+		return mismatch("a result that no statement of the text has")
+	}
+	plan := &r.Judgement.Plans[i]
+	expected := plan.Columns
+	if i < len(r.Inner) && r.Inner[i] != nil {
+		expected = r.Inner[i].Columns
+	}
+	x, _ := r.State.(*run)
+	if x != nil {
+		g.columns(x.number, i, columns, expected)
+	}
+	if plan.Observed || g.view.Observe() {
+		return nil
+	}
+	if expected != nil && len(expected) != len(columns) {
+		return mismatch("another number of columns than was judged")
+	}
+	for c := range columns {
+		if columns[c].TableOID == 0 || columns[c].Attribute <= 0 {
+			continue
+		}
+		if why := g.origin(&columns[c]); why != nil {
+			return why
+		}
+	}
+	return nil
+}
+
+// origin refuses a column that the server takes right out of a sensitive one.
+func (g *Gate) origin(c *protocol.ResultColumn) *protocol.Refusal {
+	ctx, cancel := context.WithTimeout(context.Background(), shapeTimeout)
+	defer cancel()
+	cat, err := g.catalog.current(ctx)
+	if err != nil {
+		return mismatch("a table, while the catalog can't be read")
+	}
+	relation := cat.RelationByOID(c.TableOID)
+	if relation == nil {
+		if cat, err = g.catalog.refresh(ctx, cat); err == nil {
+			relation = cat.RelationByOID(c.TableOID)
+		}
+	}
+	if relation == nil {
+		return mismatch("a table that the catalog does not have")
+	}
+	for k := range relation.Columns {
+		if relation.Columns[k].Number == c.Attribute {
+			if rule := g.view.Column(relation.Schema, relation.Name, relation.Columns[k].Name); rule.Sensitive {
+				return mismatch("column " + relation.Columns[k].Name + " of " + relation.Schema + "." + relation.Name + " unmasked")
+			}
+			return nil
+		}
+	}
+	return mismatch("a column that the catalog does not have")
+}
+
+func mismatch(what string) *protocol.Refusal {
+	return &protocol.Refusal{
+		Code: "42501", Fatal: true, Rule: "built-in:shape",
+		Message: "the result is not what was judged, so the session ends before a row leaves",
+		Detail:  "The server announced " + what + ".",
+	}
+}
+
+// columns records the header of a result.
+func (g *Gate) columns(number uint64, i int, columns []protocol.ResultColumn, expected []protocol.Column) {
+	out := make([]record.Column, len(columns))
+	for c := range columns {
+		out[c] = record.Column{Name: columns[c].Name, Type: columns[c].TypeOID, Format: columns[c].Format}
+		if c < len(expected) && expected[c].Sensitive {
+			out[c].Tag = expected[c].Tag
+		}
+	}
+	g.log.Buffer(&record.Event{Columns: &record.Columns{Number: number, Index: i, Columns: out}})
+}
