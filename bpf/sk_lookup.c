@@ -1,0 +1,69 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// sk_lookup.c gives connections to the redirect address to the listener, and resets
+// those that no workload was sent on. Who has bound the port is of no concern: nobody
+// can take it, dial it, or harvest it when the agent is dead.
+//
+//   Hook     sk_lookup, attached to the network namespace of workloads; one instance
+//            for each, since the hook cannot ask for the namespace's cookie
+//   Reads    handovers, listeners
+//   Verdict  SK_PASS, SK_DROP (the connection is reset)
+//
+// What is not to our address and port is none of our business: SK_PASS.
+
+#include "match.h"
+
+volatile const __u64 netns_cookie;
+volatile const __u32 listener_slot;
+volatile const __u16 listener_port4; /* that the kernel chose; nobody may dial it */
+volatile const __u16 listener_port6;
+
+SEC("sk_lookup")
+int sluice_lookup(struct bpf_sk_lookup *ctx)
+{
+	__u32 slot = listener_slot, family = ctx->family, port = ctx->local_port;
+	struct tuple tuple = {};
+	struct bpf_sock *sk;
+	long err;
+
+	if (ctx->protocol != 6)
+		return SK_PASS;
+	if (family == AF_INET) {
+		set_ip4(&tuple.client, ctx->remote_ip4);
+		set_ip4(&tuple.server, ctx->local_ip4);
+		if (port == listener_port4 && tuple.server.word[3] == (redirect_net | bpf_htonl(1)))
+			return SK_DROP;
+	} else {
+		tuple.client.word[0] = ctx->remote_ip6[0];
+		tuple.client.word[1] = ctx->remote_ip6[1];
+		tuple.client.word[2] = ctx->remote_ip6[2];
+		tuple.client.word[3] = ctx->remote_ip6[3];
+		tuple.server.word[0] = ctx->local_ip6[0];
+		tuple.server.word[1] = ctx->local_ip6[1];
+		tuple.server.word[2] = ctx->local_ip6[2];
+		tuple.server.word[3] = ctx->local_ip6[3];
+		if (port == listener_port6 && !tuple.server.word[0] && !tuple.server.word[1] &&
+		    !tuple.server.word[2] && tuple.server.word[3] == bpf_htonl(1))
+			return SK_DROP;
+		slot++;
+	}
+	if (!is_listener(&tuple.server, port))
+		return SK_PASS;
+	tuple.client_port = bpf_ntohs((__u16)ctx->remote_port);
+	tuple.server_port = port;
+	tuple.netns = netns_cookie;
+	if (!bpf_map_lookup_elem(&handovers, &tuple)) {
+		count(COUNT_REFUSED_NO_ORIGIN);
+		return SK_DROP;
+	}
+	sk = bpf_map_lookup_elem(&listeners, &slot);
+	if (!sk) {
+		count(COUNT_REFUSED_NO_LISTENER);
+		return SK_DROP;
+	}
+	err = bpf_sk_assign(ctx, sk, 0);
+	bpf_sk_release(sk);
+	return err ? SK_DROP : SK_PASS;
+}

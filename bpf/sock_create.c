@@ -1,0 +1,46 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// sock_create.c notes in which cgroup a socket is born, and lets a workload make only
+// sockets whose connections the other programs can see.
+//
+//   Hook     cgroup/sock_create, attached to the parent
+//   Reads    workloads
+//   Writes   births    in the socket
+//   Read by  connect.c, gate.c
+//   Verdict  1 go on, 0 fail socket(2) with EPERM
+//
+// If the note cannot be kept the socket is made all the same: connect.c then takes it
+// for one of the task that connects. AF_PACKET does not pass this hook: see veth.c.
+
+#include "match.h"
+
+static __always_inline int allowed(const struct bpf_sock *sk)
+{
+	__u32 type = sk->type, protocol = sk->protocol;
+
+	if (type == SOCK_STREAM)
+		return protocol == 6 || protocol == 262; // TCP, MPTCP
+	if (type == SOCK_DGRAM)
+		return protocol == 17 || protocol == 1 || protocol == 58; // UDP, ping
+	return 0;
+}
+
+SEC("cgroup/sock_create")
+int sluice_create(struct bpf_sock *sk)
+{
+	struct birth birth = {};
+	__u64 leaf;
+
+	birth.cgroup = current_workload(&leaf);
+	if (!allowed(sk)) {
+		if (birth.cgroup || (leaf && !pass_strangers))
+			return forbid(COUNT_REFUSED_SOCKET);
+		return 1;
+	}
+	if (!birth.cgroup)
+		birth.cgroup = leaf;
+	bpf_sk_storage_get(&births, sk, &birth, BPF_SK_STORAGE_GET_F_CREATE);
+	return 1;
+}

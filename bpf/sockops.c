@@ -1,0 +1,85 @@
+//go:build ignore
+
+// SPDX-License-Identifier: GPL-2.0-only
+//
+// sockops.c offers an origin to the listener while a handshake lasts.
+//
+//   Hook     sockops, attached to the parent
+//   Reads    intents
+//   Writes   intents    the tuple, when the SYN leaves
+//            handovers  added then; deleted when the socket closes before it was accepted
+//   Read by  sk_lookup.c, accept.c
+//   Verdict  none
+//
+// If the table is full nothing is added, and sk_lookup.c resets the connection.
+
+#include "match.h"
+
+static __always_inline void offer(struct bpf_sock_ops *ctx)
+{
+	__u32 family = ctx->family;
+	__u32 client_port = ctx->local_port, server_port = ctx->remote_port;
+	struct handover handover = {};
+	struct intent *intent;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return;
+	intent = bpf_sk_storage_get(&intents, sk, 0, 0);
+	if (!intent)
+		return;
+	intent->tuple.netns = intent->origin.netns;
+	if (intent->origin.family == AF_INET) {
+		set_ip4(&intent->tuple.client, ctx->local_ip4);
+		set_ip4(&intent->tuple.server, ctx->remote_ip4);
+	} else if (family == AF_INET6) {
+		intent->tuple.client.word[0] = ctx->local_ip6[0];
+		intent->tuple.client.word[1] = ctx->local_ip6[1];
+		intent->tuple.client.word[2] = ctx->local_ip6[2];
+		intent->tuple.client.word[3] = ctx->local_ip6[3];
+		intent->tuple.server.word[0] = ctx->remote_ip6[0];
+		intent->tuple.server.word[1] = ctx->remote_ip6[1];
+		intent->tuple.server.word[2] = ctx->remote_ip6[2];
+		intent->tuple.server.word[3] = ctx->remote_ip6[3];
+	} else {
+		return;
+	}
+	intent->tuple.client_port = client_port;
+	intent->tuple.server_port = bpf_ntohl(server_port);
+	intent->cookie = bpf_get_socket_cookie(ctx);
+	handover.origin = intent->origin;
+	handover.cookie = intent->cookie;
+	/* Without this callback a stale entry could be taken for somebody else's. */
+	if (bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG))
+		return;
+	if (bpf_map_update_elem(&handovers, &intent->tuple, &handover, BPF_ANY))
+		count(COUNT_REFUSED_FULL);
+}
+
+static __always_inline void withdraw(struct bpf_sock_ops *ctx)
+{
+	struct handover *handover;
+	struct intent *intent;
+	struct bpf_sock *sk = ctx->sk;
+
+	if (!sk)
+		return;
+	intent = bpf_sk_storage_get(&intents, sk, 0, 0);
+	if (!intent || !intent->cookie)
+		return;
+	handover = bpf_map_lookup_elem(&handovers, &intent->tuple);
+	if (handover && handover->cookie == intent->cookie)
+		bpf_map_delete_elem(&handovers, &intent->tuple);
+}
+
+SEC("sockops")
+int sluice_sockops(struct bpf_sock_ops *ctx)
+{
+	__u32 op = ctx->op;
+
+	if (op == BPF_SOCK_OPS_TCP_CONNECT_CB)
+		offer(ctx);
+	else if (op == BPF_SOCK_OPS_STATE_CB && ctx->args[1] == BPF_TCP_CLOSE)
+		withdraw(ctx);
+	return 1;
+}

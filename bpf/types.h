@@ -1,0 +1,130 @@
+//go:build ignore
+
+/* SPDX-License-Identifier: GPL-2.0-only */
+/*
+ * types.h has what programs and package redirect both read. bpf2go makes Go mirrors
+ * of these structs, so padding is explicit. Every address is kept in one form: 16
+ * bytes in network order, IPv4 as ::ffff:a.b.c.d.
+ */
+#ifndef SLUICE_TYPES_H
+#define SLUICE_TYPES_H
+
+#include <linux/bpf.h>
+#include <linux/types.h>
+#include <bpf/bpf_endian.h>
+#include <bpf/bpf_helpers.h>
+
+#define AF_INET 2
+#define AF_INET6 10
+
+#define SOCK_STREAM 1
+#define SOCK_DGRAM 2
+
+#define ETH_P_IP 0x0800
+#define ETH_P_IPV6 0x86dd
+#define ETH_P_8021Q 0x8100
+#define ETH_P_8021AD 0x88a8
+#define ETH_P_MPLS_UC 0x8847
+
+#define ECONNREFUSED 111
+
+/* How deep below the parent an enrolled cgroup may be. */
+#define DEPTH 16
+
+struct address {
+	__be32 word[4];
+};
+
+/* A destination is the key of the endpoints: 32 bits, and then the prefix's. */
+struct destination {
+	__u32 prefixlen;
+	__be16 port;
+	__u16 family; /* AF_INET or AF_INET6 */
+	struct address address;
+};
+
+enum verdict {
+	VERDICT_PASS = 0,
+	VERDICT_CAPTURE = 1,
+};
+
+/* An origin is what connect knows about a connection. */
+struct origin {
+	struct address address;
+	__u64 cgroup;  /* the enrolled cgroup in which the socket was born */
+	__u64 started; /* of the process, since boot; 0: not known */
+	__u64 at;      /* boot time */
+	__u64 netns;   /* cookie */
+	__u32 pid;
+	__u32 uid;
+	__be16 port;
+	__u16 family; /* of the connection to the listener */
+	__u32 pad;
+};
+
+/* A tuple names a connection on its way from connect to accept. */
+struct tuple {
+	__u64 netns;
+	struct address client;
+	struct address server;
+	__u16 client_port; /* host order, as server_port */
+	__u16 server_port;
+	__u32 pad;
+};
+
+/* An intent lives in the connecting socket. The tuple is set when the SYN leaves. */
+struct intent {
+	struct origin origin;
+	struct tuple tuple;
+	__u64 cookie; /* of the socket; 0: no SYN yet */
+};
+
+/* A handover is found by its tuple. */
+struct handover {
+	struct origin origin;
+	__u64 cookie;
+};
+
+/* A birth lives in each socket that was made below the parent. */
+struct birth {
+	__u64 cgroup; /* the enrolled one, or else the one that the task was in; 0: not known */
+};
+
+/* A place is a network namespace that has a listener. */
+struct place {
+	__u32 v4; /* is redirected */
+	__u32 v6;
+	__u32 slot; /* of the IPv4 listener; that of IPv6 is the next one */
+	__u32 pad;
+};
+
+/* A setting is kept for the agent that adopts; programs have it as constants. */
+struct setting {
+	__u64 parent;
+	__be32 net;
+	__u16 port;
+	__u16 pad;
+};
+
+enum counter {
+	COUNT_REDIRECTED,
+	COUNT_HANDED_OVER,
+	COUNT_REFUSED_STRANGER,  /* the socket's cgroup is not enrolled */
+	COUNT_REFUSED_FOREIGN,   /* born outside, used inside */
+	COUNT_REFUSED_DEVICE,    /* bound to a device */
+	COUNT_REFUSED_NAMESPACE, /* no listener in its namespace */
+	COUNT_REFUSED_FAMILY,    /* no listener of its family */
+	COUNT_REFUSED_STORAGE,   /* no memory for the origin */
+	COUNT_REFUSED_DIRECT,    /* asked for the redirect address itself */
+	COUNT_REFUSED_PROTOCOL,  /* neither TCP nor MPTCP */
+	COUNT_REFUSED_SOCKET,    /* a kind of socket that is not for workloads */
+	COUNT_REFUSED_NO_ORIGIN, /* a SYN to the listener without an origin */
+	COUNT_REFUSED_NO_LISTENER,
+	COUNT_REFUSED_FULL, /* the table of handovers */
+	COUNT_REFUSED_BIND,
+	COUNT_DROPPED_EGRESS,
+	COUNT_DROPPED_VETH,
+	COUNTERS,
+};
+
+#endif
