@@ -1,0 +1,332 @@
+package enroll
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"sluicegate.io/sluice/redirect"
+)
+
+// scanEvery is how often cgroups and namespaces are looked at. Between two looks
+// what is new is refused, never let through.
+const scanEvery = time.Second
+
+// Target is a workload that is to be enrolled.
+type Target struct {
+	Name   string
+	Cgroup string // path below the mount, or:
+	Unit   string // systemd unit
+	Path   string // or: path of the cgroup, which the caller has enrolled itself
+	Token  string // file, "" for none
+}
+
+// kernel is what a Set needs of the redirection. The real one is *redirect.Kernel.
+type kernel interface {
+	Enroll(path string, running bool) error
+	Forget(cgroupID uint64) error
+	Listen(netns *os.File) (*redirect.Listener, error)
+}
+
+// Options tune a Set.
+type Options struct {
+	Log *slog.Logger // default: discard
+	// Accept is given each new listener, and the namespace that it is in, for its
+	// whole life. It owns neither.
+	Accept func(l *redirect.Listener, netns *os.File)
+}
+
+// Set is the enrolled workloads, and the listeners for them.
+type Set struct {
+	mount string
+	k     kernel
+	o     Options
+
+	mu       sync.Mutex
+	wanted   map[string]Target // by name
+	enrolled map[uint64]*entry // by cgroup id
+	problems map[string]string // by name
+	spaces   map[space]*place
+	closed   bool
+	running  sync.WaitGroup
+}
+
+type entry struct {
+	target Target
+	path   string
+	risks  []string
+}
+
+// space identifies a network namespace.
+type space struct{ dev, ino uint64 }
+
+type place struct {
+	file     *os.File
+	listener *redirect.Listener
+}
+
+// Workload is what status shows of one target.
+type Workload struct {
+	Name, Cgroup string
+	Enrolled     bool
+	Problem      string
+	Risks        []string
+}
+
+// New returns an empty Set for the cgroup2 hierarchy at mount.
+func New(mount string, k kernel, o Options) *Set {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	return &Set{mount: mount, k: k, o: o, wanted: map[string]Target{}, enrolled: map[uint64]*entry{},
+		problems: map[string]string{}, spaces: map[space]*place{}}
+}
+
+// Want replaces what is to be enrolled by name. What is not wanted any more is
+// forgotten by the kernel. Targets that were added with Add stay.
+func (s *Set) Want(targets []Target) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	wanted := make(map[string]Target, len(targets))
+	for _, t := range targets {
+		wanted[t.Name] = t
+	}
+	for id, e := range s.enrolled {
+		if e.target.Path != "" {
+			continue
+		}
+		if t, ok := wanted[e.target.Name]; ok && t.Cgroup == e.target.Cgroup && t.Unit == e.target.Unit {
+			e.target = t
+			continue
+		}
+		s.forget(id)
+	}
+	s.wanted = wanted
+	s.scan()
+}
+
+// Add enrolls a cgroup that has no process yet.
+func (s *Set) Add(t Target) error {
+	id, err := redirect.CgroupID(t.Path)
+	if err != nil {
+		return fmt.Errorf("enroll %s: %w", t.Name, err)
+	}
+	if err := s.k.Enroll(t.Path, Populated(t.Path)); err != nil {
+		return fmt.Errorf("enroll %s: %w", t.Name, err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.enrolled[id] = &entry{target: t, path: t.Path}
+	return nil
+}
+
+// Remove forgets a cgroup that was added.
+func (s *Set) Remove(path string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for id, e := range s.enrolled {
+		if e.path == path {
+			s.forget(id)
+		}
+	}
+}
+
+// forget takes a cgroup out of the kernel's table. s.mu is held.
+func (s *Set) forget(id uint64) {
+	if err := s.k.Forget(id); err != nil {
+		s.o.Log.Warn("cgroup not forgotten", "workload", s.enrolled[id].target.Name, "error", err)
+	}
+	delete(s.enrolled, id)
+}
+
+// Lookup tells which workload a cgroup is.
+func (s *Set) Lookup(cgroupID uint64) (t Target, path string, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	e := s.enrolled[cgroupID]
+	if e == nil {
+		return Target{}, "", false
+	}
+	return e.target, e.path, true
+}
+
+// Workloads lists all targets.
+func (s *Set) Workloads() []Workload {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []Workload
+	found := map[string]bool{}
+	for _, e := range s.enrolled {
+		found[e.target.Name] = true
+		all = append(all, Workload{Name: e.target.Name, Cgroup: s.below(e.path), Enrolled: true, Risks: e.risks})
+	}
+	for name, t := range s.wanted {
+		if !found[name] {
+			all = append(all, Workload{Name: name, Cgroup: t.Cgroup, Problem: s.problems[name]})
+		}
+	}
+	slices.SortFunc(all, func(a, b Workload) int { return strings.Compare(a.Name+a.Cgroup, b.Name+b.Cgroup) })
+	return all
+}
+
+func (s *Set) below(path string) string {
+	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, s.mount), "/")
+}
+
+// Run keeps cgroups and namespaces up to date until ctx is done, then closes the
+// listeners. What is enrolled stays so in the kernel.
+func (s *Set) Run(ctx context.Context) error {
+	tick := time.NewTicker(scanEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			s.close()
+			return nil
+		case <-tick.C:
+			s.mu.Lock()
+			s.scan()
+			s.mu.Unlock()
+		}
+	}
+}
+
+// Close closes the listeners: connections are refused from then on.
+func (s *Set) close() {
+	s.mu.Lock()
+	s.closed = true
+	for key, p := range s.spaces {
+		p.listener.Close()
+		delete(s.spaces, key)
+	}
+	s.mu.Unlock()
+	s.running.Wait()
+}
+
+// scan enrolls what is new and listens where it has to. s.mu is held.
+func (s *Set) scan() {
+	if s.closed {
+		return
+	}
+	for id, e := range s.enrolled {
+		if now, err := redirect.CgroupID(e.path); err != nil || now != id {
+			s.o.Log.Info("cgroup is gone", "workload", e.target.Name, "cgroup", s.below(e.path))
+			s.forget(id)
+		}
+	}
+	for name, t := range s.wanted {
+		if err := s.find(t); err != nil {
+			if s.problems[name] != err.Error() && !errors.Is(err, ErrNoCgroup) {
+				s.o.Log.Warn("workload not enrolled", "workload", name, "error", err)
+			}
+			s.problems[name] = err.Error()
+			continue
+		}
+		delete(s.problems, name)
+	}
+	s.listen()
+}
+
+// find enrolls the cgroup of a target, if it is not.
+func (s *Set) find(t Target) error {
+	path := filepath.Join(s.mount, t.Cgroup)
+	if t.Unit != "" {
+		var err error
+		if path, err = Unit(s.mount, t.Unit); err != nil {
+			return err
+		}
+	}
+	if _, err := os.Stat(path); err != nil {
+		return ErrNoCgroup
+	}
+	id, err := redirect.CgroupID(path)
+	if err != nil {
+		return err
+	}
+	if s.enrolled[id] != nil {
+		return nil
+	}
+	if err := s.k.Enroll(path, Populated(path)); err != nil {
+		return err
+	}
+	e := &entry{target: t, path: path}
+	s.enrolled[id] = e
+	s.o.Log.Info("workload enrolled", "workload", t.Name, "cgroup", s.below(path))
+	if risks, err := redirect.Inspect(path); err == nil {
+		for _, r := range risks {
+			e.risks = append(e.risks, r.Text)
+			if r.Breaks {
+				s.o.Log.Warn("workload is not fully enforced", "workload", t.Name, "risk", r.Code, "because", r.Text)
+			}
+		}
+	}
+	return nil
+}
+
+// listen makes a listener for each namespace of enrolled processes, and of this
+// process, and closes those that nobody uses any more. s.mu is held.
+func (s *Set) listen() {
+	used := map[space]bool{}
+	s.place("/proc/self/ns/net", used)
+	for _, e := range s.enrolled {
+		for _, pid := range Processes(e.path) {
+			s.place(fmt.Sprintf("/proc/%d/ns/net", pid), used)
+		}
+	}
+	for key, p := range s.spaces {
+		if !used[key] {
+			p.listener.Close()
+			delete(s.spaces, key)
+		}
+	}
+}
+
+func (s *Set) place(file string, used map[space]bool) {
+	var st syscall.Stat_t
+	if err := syscall.Stat(file, &st); err != nil {
+		return // the process is gone
+	}
+	key := space{st.Dev, st.Ino}
+	if used[key] || s.spaces[key] != nil {
+		used[key] = true
+		return
+	}
+	f, err := os.Open(file)
+	if err != nil {
+		return
+	}
+	l, err := s.k.Listen(f)
+	if err != nil {
+		f.Close()
+		if !errors.Is(err, redirect.ErrNoNamespace) {
+			s.o.Log.Error("no listener in a network namespace: its connections are refused", "namespace", key.ino, "error", err)
+		}
+		return
+	}
+	used[key] = true
+	s.spaces[key] = &place{f, l}
+	s.running.Go(func() {
+		defer f.Close()
+		s.o.Accept(l, f)
+	})
+}
+
+// Scan looks at cgroups and namespaces now. It returns an error if this process's
+// own namespace has no listener.
+func (s *Set) Scan() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.scan()
+	if len(s.spaces) == 0 {
+		return errors.New("no listener could be opened")
+	}
+	return nil
+}
