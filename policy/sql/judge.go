@@ -1,9 +1,16 @@
 package sql
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+	"unicode/utf8"
+
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/policy/mask"
 	"sluicegate.io/sluice/protocol"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
 // Options tune how texts are judged. The zero value is production.
@@ -14,6 +21,9 @@ type Options struct {
 	Key func(tag string) mask.Key
 }
 
+// budget bounds the work on one text, in nodes looked at.
+const workBudget = 4 << 20
+
 // Judge decides about every statement of a text: what it does, whether v allows
 // that, and what the server gets instead of the text. It never returns nil, and
 // one refused statement refuses the whole text. It does no I/O, and the result
@@ -22,5 +32,207 @@ type Options struct {
 // stale says that the text names something that c does not know: a caller whose
 // catalog may be old loads it again and asks once more.
 func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protocol.Judgement, stale bool) {
-	return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "0A000", Message: "statements are not judged yet"}}, false
+	if o.MaxLength <= 0 {
+		o.MaxLength = 1 << 20
+	}
+	if o.MaxDepth <= 0 {
+		o.MaxDepth = 1000
+	}
+	if v == nil || c == nil {
+		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "XX000", Message: "statements cannot be judged now"}}, false
+	}
+	tree, refused := parse(q.Text, &o)
+	if refused != nil {
+		if v.Observe() {
+			return observed(q.Text), false
+		}
+		return &protocol.Judgement{Refusal: refused}, false
+	}
+	budget := workBudget
+	t := &judge{c: c, v: v, o: &o, text: q.Text, path: q.Path, masks: make(map[*Relation][]*masked), budget: &budget}
+	j = &protocol.Judgement{Text: q.Text, Plans: make([]protocol.Plan, 0, len(tree.Stmts))}
+	if q.Parse && len(tree.Stmts) > 1 {
+		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"}}, false
+	}
+	for _, raw := range tree.Stmts {
+		a := &analysis{judge: t}
+		p, err := a.judgeOne(raw)
+		if err != nil && !v.Observe() {
+			if err.Message == "" {
+				err.Message = "the statement is not allowed"
+			}
+			return &protocol.Judgement{Refusal: err.Refusal, Named: t.byPath}, err.stale
+		}
+		j.Plans = append(j.Plans, p)
+		if p.Verdict == protocol.Approve {
+			j.Hold = true
+		}
+		for _, n := range a.notices {
+			if !slices.Contains(j.Notices, n) {
+				j.Notices = append(j.Notices, n)
+			}
+		}
+	}
+	j.Named = t.byPath
+	if v.Observe() {
+		j.Hold, j.Notices = false, nil
+		return j, false
+	}
+	text, edits, ok := t.apply()
+	if !ok || len(edits) > 0 && !sameShape(tree, text) {
+		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "0A000", Message: "the statement cannot be rewritten"}}, false
+	}
+	j.Text, j.Edits = text, edits
+	return j, false
 }
+
+// sameShape checks that what was made of a text parses, into as many statements.
+func sameShape(tree *pg.ParseResult, text string) bool {
+	s, err := pg.SplitWithScanner(text, true)
+	if err != nil {
+		return false
+	}
+	return len(s) == len(tree.Stmts)
+}
+
+// observed is the judgement of what can't be read where decisions are only recorded.
+func observed(text string) *protocol.Judgement {
+	return &protocol.Judgement{Text: text, Named: true, Plans: []protocol.Plan{{Observed: true, Verdict: protocol.Deny, Returns: true}}}
+}
+
+// parse reads a text within limits. Nothing reaches the parser, which is C and
+// recurses, that is longer or nested deeper than they say.
+func parse(text string, o *Options) (*pg.ParseResult, *protocol.Refusal) {
+	switch {
+	case len(text) > o.MaxLength:
+		return nil, &protocol.Refusal{Code: "54000", Message: fmt.Sprintf("the text is longer than %d bytes", o.MaxLength),
+			Hint: "Send fewer statements at once, or use COPY or parameters for values."}
+	case strings.IndexByte(text, 0) >= 0:
+		return nil, &protocol.Refusal{Code: "22021", Message: "the text holds a NUL byte"}
+	case !utf8.ValidString(text):
+		return nil, &protocol.Refusal{Code: "22021", Message: "the text is not valid UTF-8"}
+	case strings.IndexByte(text, '\v') >= 0:
+		return nil, &protocol.Refusal{Code: "42601", Message: "the text holds a vertical tab, which servers read differently"}
+	}
+	if tooDeep(text, o.MaxDepth) {
+		return nil, &protocol.Refusal{Code: "54001", Message: "the text is nested too deep"}
+	}
+	tree, err := pg.Parse(text)
+	if err != nil {
+		// The parser's own words: they quote the text, never a value.
+		return nil, syntaxError(err)
+	}
+	return tree, nil
+}
+
+// judgeOne analyses and judges one statement.
+func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
+	observe := a.v.Observe()
+	defer func() {
+		if r := recover(); r != nil {
+			x, ok := r.(refusal)
+			if !ok {
+				x = refusal{Refusal: &protocol.Refusal{Code: "XX000", Message: "the statement cannot be analysed"}}
+				if debugPanics {
+					panic(r)
+				}
+			}
+			// What is not there must not be told apart from what may not be seen.
+			if !x.stale || strings.HasPrefix(x.Code, "42") {
+				if d := a.deniedFirst(); d != nil {
+					x.Refusal = d
+				}
+			}
+			p.Observed = observe
+			err = &x
+		}
+	}()
+	from := int(raw.StmtLocation)
+	to := len(a.text)
+	if raw.StmtLen > 0 {
+		to = from + int(raw.StmtLen)
+	}
+	o := a.statement(raw.Stmt, from, to)
+	a.describe(&p, o)
+	d := a.v.Decide(&p.Statement)
+	p.Verdict, p.Rule, p.Limits = d.Verdict, d.Rule, d.Limits
+	if d.Verdict == protocol.Deny {
+		if observe {
+			p.Observed = true
+			return p, nil
+		}
+		return p, &refusal{Refusal: a.denial(d)}
+	}
+	if a.refused != nil {
+		p.Verdict = protocol.Deny
+		if observe {
+			p.Observed = true
+			return p, nil
+		}
+		return p, &refusal{Refusal: a.refused}
+	}
+	p.Observed = d.Observed != "" || observe && p.Verdict == protocol.Approve
+	if observe {
+		return p, nil
+	}
+	a.spliceAll()
+	if p.Verdict > protocol.Mask {
+		for i := range p.Columns {
+			if p.Columns[i].Sensitive {
+				p.Verdict = protocol.Mask
+			}
+		}
+	}
+	return p, nil
+}
+
+// deniedFirst returns the denial of what was noted before an analysis failed.
+func (a *analysis) deniedFirst() (r *protocol.Refusal) {
+	defer func() {
+		if x := recover(); x != nil {
+			r = nil
+		}
+	}()
+	st := protocol.Statement{Understood: true, Tag: a.tag, Accesses: a.finalAccesses()}
+	if len(st.Accesses) == 0 {
+		return nil
+	}
+	if d := a.v.Decide(&st); d.Verdict == protocol.Deny {
+		return a.denial(d)
+	}
+	return nil
+}
+
+// describe fills a plan with what was found out.
+func (a *analysis) describe(p *protocol.Plan, o outcome) {
+	p.Statement = protocol.Statement{Understood: true, Tag: o.tag, Accesses: a.finalAccesses(), Filtered: a.filtered, Volatile: a.volatile}
+	p.Effect = o.effect
+	if a.changesPath && p.Effect.Kind == protocol.NoEffect {
+		p.Effect.Kind = protocol.ChangesPath
+	}
+	p.Returns = o.returns
+	p.Sensitive = a.sensitive
+	if o.columns == nil {
+		return
+	}
+	p.Columns = make([]protocol.Column, len(o.columns))
+	for i := range o.columns {
+		c := &o.columns[i]
+		out := &p.Columns[i]
+		out.Name = TruncateName(c.name)
+		switch {
+		case c.mask != nil:
+			out.Sensitive, out.Tag = true, c.mask.rule.Tag
+		case c.rel != nil && c.col != nil:
+			out.Relation, out.Column = c.rel.object(), c.col.Name
+			if !c.rel.System() {
+				out.Scan = a.v.Column(c.rel.Schema, c.rel.Name, c.col.Name).Scan
+			}
+		default:
+			out.Scan = len(a.v.Detect()) > 0
+		}
+	}
+}
+
+// debugPanics lets a mistake of the analysis end a test.
+const debugPanics = false

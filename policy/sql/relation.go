@@ -186,7 +186,7 @@ func (a *analysis) deeper() *analysis {
 	if a.depth >= maxViews {
 		a.fail("54001", -1, "views are nested too deep")
 	}
-	return &analysis{c: a.c, v: a.v, o: a.o, path: a.path, masks: a.masks, depth: a.depth + 1, quiet: true, budget: a.budget}
+	return &analysis{judge: &judge{c: a.c, v: a.v, o: a.o, path: a.path, masks: a.masks, budget: a.budget}, depth: a.depth + 1, quiet: true}
 }
 
 // maskSQL returns the expression that masks a column, or NULL of its type where
