@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strings"
+	"sync"
 
 	"sluicegate.io/sluice/protocol"
 )
@@ -169,6 +170,9 @@ func (x *index) about(o protocol.Object) *objectRules {
 type objectRules struct {
 	by  map[protocol.Action][]applied
 	all []applied
+
+	told    sync.Once
+	allowed string // what they allow, in plain words, once told
 }
 
 // applied is a rule and the columns of one object that it is about.

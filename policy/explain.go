@@ -73,17 +73,24 @@ const maxSummary = 400
 
 // allowedOn says what is allowed on one object, or if nothing is, elsewhere.
 func (v *View) allowedOn(o protocol.Object) string {
-	var parts phrases
-	for _, r := range v.about(o).all {
-		if r.Effect == protocol.Deny || r.Match.Affected != nil && r.Match.Affected.Over {
-			continue
+	rules := v.about(o)
+	rules.told.Do(func() {
+		var parts phrases
+		for i := range rules.all {
+			r := &rules.all[i]
+			if r.Effect == protocol.Deny || r.Match.Affected != nil && r.Match.Affected.Over {
+				continue
+			}
+			if !parts.add(r.phrase(thing(o), r.columns)) {
+				break
+			}
 		}
-		parts.add(r.phrase(thing(o), r.columns))
-	}
-	if len(parts.list) == 0 {
-		return v.allowed
-	}
-	return parts.String()
+		rules.allowed = parts.String()
+		if len(parts.list) == 0 {
+			rules.allowed = v.allowed
+		}
+	})
+	return rules.allowed
 }
 
 // summary says what rules allow, in their own words.

@@ -34,6 +34,7 @@ type Set struct {
 	agent     *Agent
 	hasAgent  bool
 	rules     map[*Policy][]*rule // compiled, shared by all Views
+	timed     map[*Policy][]*rule // those of them that a time window opens
 
 	mu    sync.Mutex
 	views map[string]*View // by what makes up their rights
@@ -121,8 +122,14 @@ func (s *Set) compile() {
 		s.byName[db.Name] = compileDatabase(db)
 	}
 	s.rules = make(map[*Policy][]*rule, len(s.policies))
+	s.timed = map[*Policy][]*rule{}
 	for _, p := range s.policies {
 		s.rules[p] = compileRules(p)
+		for _, r := range s.rules[p] {
+			if len(r.Match.Time) > 0 {
+				s.timed[p] = append(s.timed[p], r)
+			}
+		}
 	}
 }
 
@@ -174,10 +181,7 @@ func (s *Set) View(sub *Subject, database string, at time.Time) (*View, time.Tim
 		}
 		chosen = append(chosen, p)
 		key = append(key, 0, byte(i), byte(i>>8), byte(i>>16))
-		for _, r := range s.rules[p] {
-			if len(r.Match.Time) == 0 {
-				continue
-			}
+		for _, r := range s.timed[p] {
 			open := byte(0)
 			for _, w := range r.Match.Time {
 				if w.contains(at) {
