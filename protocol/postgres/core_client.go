@@ -192,16 +192,30 @@ func (c *core) copyMessage(kind byte, b []byte) step {
 	switch kind {
 	case 'c', 'f':
 		c.toServer.pass(b)
-		c.copying, c.copier = false, nil
+		c.copied()
 	case 'H', 'S': // the server ignores these now
 	default:
 		if !known(kind) {
 			return c.violation("invalid frontend message type %d", kind)
 		}
 		c.toServer.message('f', fmt.Appendf(nil, "unexpected message type 0x%02X during COPY from stdin\x00", kind), nil, nil)
-		c.copying, c.copier = false, nil
+		c.copied()
 	}
 	return stepMore
+}
+
+// copied notes the end of the client's data. A text may have another COPY.
+func (c *core) copied() {
+	c.copying = false
+	r := c.copier
+	if r.simple {
+		for i := r.statement + 1; i < len(r.Judgement.Plans); i++ {
+			if r.Judgement.Plans[i].Effect.Kind == protocol.CopiesIn {
+				return
+			}
+		}
+	}
+	c.copier = nil
 }
 
 // sync notes the boundary that a Sync makes. The message itself is the caller's to forward.
