@@ -2,7 +2,6 @@ package policy
 
 import (
 	"cmp"
-	"errors"
 	"slices"
 	"sync"
 	"time"
@@ -152,9 +151,6 @@ func (s *Set) Workloads() []*Enrolment { return s.workloads }
 
 // Agent returns the daemon's settings, with every default filled in. It is never nil.
 func (s *Set) Agent() *Agent { return s.agent }
-
-// ErrNoDatabase means that a View was asked for a Database that is not in the Set.
-var ErrNoDatabase = errors.New("no such database in the policy set")
 
 // View returns what sub may do in database at that time, and when to ask again
 // because a grant or a time window starts or ends (zero: never). Equal rights

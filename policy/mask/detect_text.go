@@ -87,11 +87,11 @@ func privateKey(in []byte, i int) int {
 		return 0
 	}
 	label := rest[len(pemBegin):min(len(rest), len(pemBegin)+64)]
-	close := bytes.Index(label, dashes)
-	if close < 0 || !bytes.Contains(label[:close], pemKey) {
+	stop := bytes.Index(label, dashes)
+	if stop < 0 || !bytes.Contains(label[:stop], pemKey) {
 		return 0
 	}
-	body := len(pemBegin) + close + len(dashes)
+	body := len(pemBegin) + stop + len(dashes)
 	end := bytes.Index(rest[body:], pemEnd)
 	if end < 0 {
 		return len(in)

@@ -33,7 +33,11 @@ func encode(m policy.Mask, t Type, v []byte) ([]byte, error) {
 		if err != nil {
 			return nil, errValue
 		}
-		return binary.BigEndian.AppendUint64(nil, math.Float64bits(f)), nil
+		bits := math.Float64bits(f)
+		if math.IsNaN(f) {
+			bits = 0x7ff8 << 48 // the server's; Go's has another last bit
+		}
+		return binary.BigEndian.AppendUint64(nil, bits), nil
 	case oidUUID:
 		return hex.DecodeString(string(bytes.ReplaceAll(v, []byte("-"), nil)))
 	case oidBytea:

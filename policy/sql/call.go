@@ -222,6 +222,9 @@ func (a *analysis) result(all []*Function, args []value) value {
 		}
 		return out
 	}
+	if o := all[0].Outputs; len(o) == 1 && len(all) == 1 {
+		out.out = o[0].Name
+	}
 	for _, f := range all {
 		t := a.c.TypeByOID(f.Result)
 		switch {

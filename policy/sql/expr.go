@@ -210,7 +210,11 @@ func (a *analysis) subLink(l *pg.SubLink, s *scope) value {
 		}
 		return v
 	case pg.SubLinkType_ANY_SUBLINK, pg.SubLinkType_ALL_SUBLINK:
-		a.operatorName(l.OperName, -1)
+		if len(l.OperName) > 0 { // none: IN
+			a.operatorName(l.OperName, -1)
+		} else {
+			a.operatorName([]*pg.Node{pg.MakeStrNode("=")}, -1)
+		}
 		if l.Testexpr != nil {
 			a.condition(a.expr(l.Testexpr, s), "IN, ANY or ALL")
 		}

@@ -312,6 +312,13 @@ func (a *analysis) rangeFunction(f *pg.RangeFunction, s *scope) *item {
 		if len(items) == 0 {
 			a.unknown(n)
 		}
+		if args := unnested(items, f); args != nil {
+			for _, e := range args {
+				w := a.expr(e, s)
+				cols = append(cols, column{name: "unnest", value: value{mask: w.mask, raw: w.raw, typ: a.element(w.typ)}})
+			}
+			continue
+		}
 		v := a.expr(items[0], s)
 		var defs []*pg.Node
 		if len(items) > 1 {
@@ -353,6 +360,18 @@ func (a *analysis) rangeFunction(f *pg.RangeFunction, s *scope) *item {
 	return it
 }
 
+// unnested returns the arguments of an unnest of several arrays, which the server
+// takes for several calls.
+func unnested(items []*pg.Node, f *pg.RangeFunction) []*pg.Node {
+	c := items[0].GetFuncCall()
+	if c == nil || len(c.Funcname) != 1 || c.Funcname[0].GetString_().GetSval() != "unnest" || len(c.Args) < 2 ||
+		len(items) > 1 && len(items[1].GetList().GetItems()) > 0 || len(f.Coldeflist) > 0 ||
+		len(c.AggOrder) > 0 || c.AggFilter != nil || c.AggStar || c.AggDistinct || c.FuncVariadic || c.Over != nil {
+		return nil
+	}
+	return c.Args
+}
+
 // functionColumns tells the columns of a function in FROM, and whether there
 // are others that it can't tell.
 func (a *analysis) functionColumns(call *pg.Node, v value, defs []*pg.Node, alias *pg.Alias) (cols []column, open, single bool) {
@@ -385,6 +404,9 @@ func (a *analysis) functionColumns(call *pg.Node, v value, defs []*pg.Node, alia
 	name := figureName(call)
 	if alias != nil {
 		name = alias.Aliasname
+	}
+	if v.out != "" {
+		name = v.out
 	}
 	return []column{{name: name, value: value{mask: v.mask, raw: v.raw, typ: v.typ}}}, false, true
 }
