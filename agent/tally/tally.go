@@ -7,6 +7,7 @@ package tally
 
 import (
 	"sort"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -96,7 +97,7 @@ func (c *Names) slow(name string) *atomic.Uint64 {
 		return c.counts[Other]
 	}
 	p := new(atomic.Uint64)
-	c.counts[name] = p
+	c.counts[strings.Clone(name)] = p // it may be part of a large buffer
 	return p
 }
 
