@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -144,4 +145,55 @@ func (s *Sluice) stop() {
 func tail(text string, lines int) string {
 	all := strings.Split(strings.TrimSpace(text), "\n")
 	return strings.Join(all[max(0, len(all)-lines):], "\n")
+}
+
+// Processes returns the ids of this Sluice's own processes: what runs the binary
+// below the process that dials.
+func (s *Sluice) Processes() []int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dialer == nil {
+		return nil
+	}
+	var own []int
+	for _, pid := range tree(s.dialer.cmd.Process.Pid) {
+		if exe, err := os.Readlink(fmt.Sprintf("/proc/%d/exe", pid)); err == nil && strings.TrimSuffix(exe, " (deleted)") == s.binary {
+			own = append(own, pid)
+		}
+	}
+	return own
+}
+
+// Memory returns the private bytes of this Sluice's processes together.
+func (s *Sluice) Memory(t testing.TB) int {
+	t.Helper()
+	sum := 0
+	for _, pid := range s.Processes() {
+		text, err := os.ReadFile(fmt.Sprintf("/proc/%d/smaps_rollup", pid))
+		if err != nil {
+			t.Errorf("memory: %v", err)
+		}
+		for line := range strings.Lines(string(text)) {
+			var kib int
+			if n, _ := fmt.Sscanf(line, "Private_Dirty: %d", &kib); n == 1 {
+				sum += kib << 10
+			}
+		}
+	}
+	return sum
+}
+
+// tree returns pid and everything below it.
+func tree(pid int) []int {
+	all := []int{pid}
+	tasks, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/children", pid))
+	for _, file := range tasks {
+		text, _ := os.ReadFile(file)
+		for _, word := range strings.Fields(string(text)) {
+			if child, err := strconv.Atoi(word); err == nil {
+				all = append(all, tree(child)...)
+			}
+		}
+	}
+	return all
 }

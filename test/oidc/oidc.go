@@ -1,0 +1,108 @@
+// Package oidc is a small OpenID Connect provider for tests: discovery, keys,
+// and tokens, over TLS on loopback.
+package oidc
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"encoding/json"
+	"encoding/pem"
+	"maps"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+)
+
+// Audience is what the tokens of a Provider are for.
+const Audience = "sluice"
+
+// A Provider is one issuer. URL is its name.
+type Provider struct {
+	URL    string
+	CAFile string // of its certificate
+	key    *ecdsa.PrivateKey
+}
+
+// Start runs a provider until t ends.
+func Start(t testing.TB) *Provider {
+	t.Helper()
+	p := &Provider{key: newKey(t)}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(map[string]any{
+			"issuer": p.URL, "jwks_uri": p.URL + "/keys",
+			"authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token",
+			"id_token_signing_alg_values_supported": []string{"ES256"},
+		})
+	})
+	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
+		json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
+			{Key: p.key.Public(), KeyID: "k1", Algorithm: string(jose.ES256), Use: "sig"},
+		}})
+	})
+	server := httptest.NewTLSServer(mux)
+	t.Cleanup(server.Close)
+	p.URL = server.URL
+	p.CAFile = filepath.Join(t.TempDir(), "issuer.pem")
+	text := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})
+	if err := os.WriteFile(p.CAFile, text, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+// Token returns a token that is good for an hour, with claims added or replaced.
+func (p *Provider) Token(t testing.TB, claims map[string]any) string {
+	t.Helper()
+	return sign(t, p.key, p.claims(claims))
+}
+
+// Forged returns a token that says the same, signed by somebody else.
+func (p *Provider) Forged(t testing.TB, claims map[string]any) string {
+	t.Helper()
+	return sign(t, newKey(t), p.claims(claims))
+}
+
+func (p *Provider) claims(more map[string]any) map[string]any {
+	now := time.Now()
+	all := map[string]any{
+		"iss": p.URL, "aud": Audience, "sub": "agent",
+		"iat": now.Unix(), "nbf": now.Unix(), "exp": now.Add(time.Hour).Unix(),
+	}
+	maps.Copy(all, more)
+	return all
+}
+
+func newKey(t testing.TB) *ecdsa.PrivateKey {
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return key
+}
+
+func sign(t testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
+	payload, err := json.Marshal(claims)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k1"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign(payload)
+	if err != nil {
+		t.Fatal(err)
+	}
+	token, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return token
+}
