@@ -70,3 +70,15 @@ func BenchmarkBegin(b *testing.B) {
 		l.End("terminate", "")
 	}
 }
+
+// BenchmarkOpen is what `sluice exec` pays at start and end.
+func BenchmarkOpen(b *testing.B) {
+	dir := b.TempDir()
+	for b.Loop() {
+		s, err := record.Open(dir, record.Options{SegmentBytes: 8 << 20})
+		if err != nil {
+			b.Fatal(err)
+		}
+		s.Close()
+	}
+}

@@ -134,7 +134,7 @@ func (s *Store) keep() {
 		}
 		// The next one is worth reserving when this one is half full, and at once
 		// when there was no room.
-		if cur != nil && (used > int64(len(cur.data))/2 || s.full.Load()) {
+		if cur != nil && (used > cur.size/2 || s.full.Load()) {
 			s.ahead()
 		}
 		if now := time.Now(); now.Sub(retired) >= time.Second {

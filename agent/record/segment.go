@@ -100,6 +100,7 @@ func parseSegment(b []byte) (segmentInfo, error) {
 type segment struct {
 	number uint64
 	path   string
+	size   int64 // of the file while it is written
 	file   *os.File
 	off    int64 // end of the data; guarded by Store.mu
 
@@ -133,7 +134,7 @@ func createSegment(dir string, number uint64, size, least int64) (*segment, erro
 		os.Remove(path)
 		return nil, fmt.Errorf("reserve %d bytes for a segment: %w", size, err)
 	}
-	s := &segment{number: number, path: path, file: f, data: data, off: segmentHeader}
+	s := &segment{number: number, path: path, size: size, file: f, data: data, off: segmentHeader}
 	s.populate()
 	return s, nil
 }
@@ -195,7 +196,7 @@ func (s *segment) begin(info segmentInfo) (h hash, err error) {
 }
 
 // room is what is left, the seal's room not counted.
-func (s *segment) room() int64 { return int64(len(s.data)) - sealRoom - s.off }
+func (s *segment) room() int64 { return s.size - sealRoom - s.off }
 
 // finish gives the unused rest back, syncs and unmaps.
 func (s *segment) finish() error {

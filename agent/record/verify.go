@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"time"
 )
@@ -146,7 +147,12 @@ func (v *verifier) run() error {
 		return err
 	}
 	for i, n := range all {
-		if err := v.one(n, i == 0, i == len(all)-1); err != nil {
+		last := i == len(all)-1
+		err := v.one(n, v.first.number == 0, last)
+		if errors.Is(err, os.ErrNotExist) && (last || v.first.number == 0) {
+			continue // a reservation that was given up, or retired meanwhile
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -180,6 +186,10 @@ func (v *verifier) one(n uint64, first, last bool) error {
 	previous := v.segment
 	v.segment = n
 	f, info, err := openSegment(v.dir, n)
+	if errors.Is(err, os.ErrNotExist) {
+		v.segment = previous
+		return err
+	}
 	if errors.Is(err, errUnused) && last {
 		v.segment = previous
 		return nil
