@@ -18,6 +18,9 @@ type Facts struct {
 	Failures uint64    `json:"failures"`          // configurations that were refused
 	Refused  string    `json:"refused,omitempty"` // why the last one was, "" if it was not
 
+	AdminUsers  []uint32 `json:"adminUsers,omitempty"` // who beside root may use the admin socket
+	AdminGroups []uint32 `json:"adminGroups,omitempty"`
+
 	Proofs map[string]Proofs `json:"proofs,omitempty"` // by Database
 }
 

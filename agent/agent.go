@@ -1,0 +1,131 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"sluicegate.io/sluice/agent/enroll"
+	"sluicegate.io/sluice/redirect"
+)
+
+// daemonGrace is how long sessions may go on after the daemon is told to stop.
+const daemonGrace = 10 * time.Second
+
+// Run is the daemon. It returns when ctx is done: what is enrolled stays enrolled in
+// the kernel, which refuses its connections until an agent runs again; see [Uninstall].
+func Run(ctx context.Context, o Options) error {
+	r, err := newRedirector(o)
+	if err != nil {
+		return err
+	}
+	a := r.rules.Load().set.Agent()
+	own, parent, commands, err := r.places()
+	if err != nil {
+		return err
+	}
+	for _, err := range sweep(r.mount, a.BPF) {
+		r.log.Warn("left over by a dead agent", "error", err)
+	}
+	r.kernel, err = redirect.Open(redirect.Options{Parent: parent, PassStrangers: parent == r.mount,
+		AgentCgroup: own, Pin: filepath.Join(a.BPF, "agent"), Log: r.log})
+	if err != nil {
+		return fmt.Errorf("load redirection: %w", err)
+	}
+	defer func() {
+		if err := r.kernel.Close(); err != nil {
+			r.log.Warn("redirection not closed", "error", err)
+		}
+	}()
+	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept})
+	if err := errors.Join(r.openMetrics(), r.openAdmin()); err != nil {
+		return err
+	}
+	defer r.closeListeners()
+	defer os.Remove(a.Admin.Socket)
+	j, err := newJoins(r, commands)
+	if err != nil {
+		return err
+	}
+	defer os.Remove(filepath.Join(a.Run, joinSocket))
+	defer j.l.Close()
+	j.adopt()
+	r.set.Want(targets(r.rules.Load().set))
+	if err := r.set.Scan(); err != nil {
+		return err
+	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	r.handling.Go(func() {
+		select {
+		case <-r.ready:
+			r.log.Info("ready", "workloads", len(r.set.Workloads()), "databases", len(r.rules.Load().set.Databases()))
+			j.run(ctx)
+		case <-ctx.Done():
+		}
+	})
+	err = r.run(ctx, daemonGrace)
+	cancel(err)
+	r.handling.Wait()
+	return err
+}
+
+// places returns the cgroup of the agent, which it makes and enters, the one that
+// the programs sit on, and the one for commands of `sluice exec`.
+func (r *redirector) places() (own, parent, commands string, err error) {
+	here, err := enroll.Own(r.mount, os.Getpid())
+	if err != nil {
+		return "", "", "", err
+	}
+	own = filepath.Join(r.mount, folder, "agent")
+	// What systemd started stays below its unit, or systemd would lose it.
+	if strings.HasSuffix(here, ".service") {
+		own = filepath.Join(here, "agent")
+	} else if filepath.Base(here) == "agent" && strings.HasSuffix(filepath.Dir(here), ".service") {
+		own = here
+	}
+	parent = filepath.Join(r.mount, r.rules.Load().set.Agent().Cgroup)
+	commands = filepath.Join(parent, folder, "commands")
+	for _, dir := range []string{own, parent} {
+		if err := os.MkdirAll(dir, 0o755); err != nil {
+			return "", "", "", fmt.Errorf("make cgroup: %w", err)
+		}
+	}
+	if err := enroll.Join(own, os.Getpid()); err != nil {
+		return "", "", "", err
+	}
+	return own, parent, commands, nil
+}
+
+// Uninstall removes what a daemon that does not run any more left in the kernel:
+// its workloads reach their databases again, unjudged.
+func Uninstall(o Options) error {
+	r, err := newRedirector(o)
+	if err != nil {
+		return err
+	}
+	a := r.rules.Load().set.Agent()
+	own, parent, commands, err := r.places()
+	if err != nil {
+		return err
+	}
+	r.kernel, err = redirect.Open(redirect.Options{Parent: parent, PassStrangers: parent == r.mount,
+		AgentCgroup: own, Pin: filepath.Join(a.BPF, "agent"), Log: r.log})
+	if err != nil {
+		return fmt.Errorf("adopt redirection: %w", err)
+	}
+	if err := r.kernel.Remove(); err != nil {
+		return fmt.Errorf("remove redirection: %w", err)
+	}
+	enroll.Join(r.mount, os.Getpid())
+	os.Remove(commands) // fails while commands run, which is fine
+	os.Remove(filepath.Dir(commands))
+	os.Remove(own)
+	os.Remove(filepath.Join(r.mount, folder))
+	os.Remove(a.BPF)
+	return nil
+}

@@ -1,0 +1,201 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"sluicegate.io/sluice/agent/enroll"
+)
+
+// joinSocket is the name, in the run directory, of the socket by which a process
+// asks to be enrolled. To connect is to ask: nothing is read from it, so that the
+// redirector parses nothing that a user sends. The answer is one message, "ok" or
+// what is wrong.
+const joinSocket = "join.sock"
+
+// joins serves that socket.
+type joins struct {
+	r    *redirector
+	l    *net.UnixListener
+	dir  string // cgroup below which each one that asks gets its own
+	next atomic.Uint64
+}
+
+func newJoins(r *redirector, dir string) (*joins, error) {
+	l, err := listenUnix("unixpacket", filepath.Join(r.rules.Load().set.Agent().Run, joinSocket))
+	if err != nil {
+		return nil, fmt.Errorf("listen for commands: %w", err)
+	}
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		l.Close()
+		return nil, fmt.Errorf("make cgroup: %w", err)
+	}
+	return &joins{r: r, l: l, dir: dir}, nil
+}
+
+// adopt enrolls again what an earlier agent had enrolled and still runs.
+func (j *joins) adopt() {
+	entries, err := os.ReadDir(j.dir)
+	if err != nil {
+		return
+	}
+	for _, e := range entries {
+		if !e.IsDir() {
+			continue
+		}
+		path := filepath.Join(j.dir, e.Name())
+		if !enroll.Populated(path) {
+			enroll.RemoveTree(path)
+			continue
+		}
+		if err := j.r.set.Add(enroll.Target{Name: "exec", Path: path}); err != nil {
+			j.r.log.Warn("command not adopted", "cgroup", e.Name(), "error", err)
+		}
+	}
+}
+
+// run serves until ctx is done.
+func (j *joins) run(ctx context.Context) error {
+	defer closeOn(ctx, j.l)()
+	j.r.handling.Go(func() { j.clean(ctx) })
+	for {
+		c, err := j.l.AcceptUnix()
+		if ctx.Err() != nil {
+			return nil
+		}
+		if err != nil {
+			j.r.log.Warn("accept a command", "error", err)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		// One after the other: it is a few system calls.
+		answer := "ok"
+		if err := j.join(c); err != nil {
+			j.r.log.Warn("command not enrolled", "error", err)
+			answer = err.Error()
+		}
+		c.SetWriteDeadline(time.Now().Add(time.Second))
+		c.Write([]byte(answer))
+		c.Close()
+	}
+}
+
+// join moves the process at the other end of c into an enrolled cgroup.
+func (j *joins) join(c *net.UnixConn) error {
+	cred, err := peer(c)
+	if err != nil {
+		return fmt.Errorf("ask who connects: %w", err)
+	}
+	pid := int(cred.Pid)
+	before, err := startTime(pid)
+	if err != nil {
+		return err
+	}
+	// Nobody can move what is already enrolled somewhere else, or is ours.
+	own, err := enroll.Own(j.r.mount, pid)
+	if err != nil {
+		return err
+	}
+	if strings.HasPrefix(own, j.dir+"/") {
+		return nil // it is enrolled already
+	}
+	path := filepath.Join(j.dir, strconv.Itoa(pid)+"-"+strconv.FormatUint(j.next.Add(1), 10))
+	if err := os.Mkdir(path, 0o755); err != nil {
+		return fmt.Errorf("make cgroup: %w", err)
+	}
+	if err := j.r.set.Add(enroll.Target{Name: "exec", Path: path}); err != nil {
+		enroll.RemoveTree(path)
+		return err
+	}
+	// The number may have become another process's: only one of the same user, that
+	// started when we first looked, is moved.
+	var st syscall.Stat_t
+	if err := syscall.Stat("/proc/"+strconv.Itoa(pid), &st); err != nil || st.Uid != cred.Uid && st.Uid != 0 {
+		return errors.New("the process is gone")
+	}
+	if now, err := startTime(pid); err != nil || now != before {
+		return errors.New("the process is gone")
+	}
+	if err := enroll.Join(path, pid); err != nil {
+		return err
+	}
+	return j.r.set.Scan()
+}
+
+// startTime returns field 22 of proc_pid_stat(5).
+func startTime(pid int) (string, error) {
+	data, err := os.ReadFile("/proc/" + strconv.Itoa(pid) + "/stat")
+	if err != nil {
+		return "", errors.New("the process is gone")
+	}
+	_, rest, _ := strings.Cut(string(data), ") ")
+	if i := strings.LastIndex(string(data), ") "); i >= 0 {
+		rest = string(data)[i+2:]
+	}
+	fields := strings.Fields(rest)
+	if len(fields) < 20 {
+		return "", errors.New("the process is gone")
+	}
+	return fields[19], nil
+}
+
+// clean removes the cgroups whose processes have ended.
+func (j *joins) clean(ctx context.Context) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+		entries, err := os.ReadDir(j.dir)
+		if err != nil {
+			continue
+		}
+		for _, e := range entries {
+			path := filepath.Join(j.dir, e.Name())
+			info, err := e.Info()
+			if err != nil || !e.IsDir() || enroll.Populated(path) || time.Since(info.ModTime()) < 2*time.Second {
+				continue
+			}
+			j.r.set.Remove(path)
+			if err := enroll.RemoveTree(path); err != nil {
+				j.r.log.Warn("cgroup not removed", "error", err)
+			}
+		}
+	}
+}
+
+// ErrNoDaemon means that no agent listens in the run directory.
+var ErrNoDaemon = errors.New("no agent runs on this host")
+
+// Join asks the daemon whose run directory is given to enroll this process. All that
+// it starts or becomes from then on is enrolled.
+func Join(run string) error {
+	path := filepath.Join(run, joinSocket)
+	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
+	if err != nil {
+		return fmt.Errorf("%w: %v", ErrNoDaemon, err)
+	}
+	defer c.Close()
+	c.SetReadDeadline(time.Now().Add(15 * time.Second))
+	answer := make([]byte, 1024)
+	n, err := c.Read(answer)
+	if err != nil {
+		return fmt.Errorf("ask the agent to enroll: %w", err)
+	}
+	if string(answer[:n]) != "ok" {
+		return fmt.Errorf("the agent did not enroll: %s", answer[:n])
+	}
+	return nil
+}

@@ -1,0 +1,309 @@
+package agent
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+	"sluicegate.io/sluice/agent/channel"
+	"sluicegate.io/sluice/agent/credential"
+	"sluicegate.io/sluice/agent/enroll"
+	"sluicegate.io/sluice/agent/identity"
+	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/redirect"
+)
+
+// Options say what an agent runs with. Config and State are required.
+type Options struct {
+	Config  string // file or directory of resources
+	State   string // directory; "": as kind Agent says
+	Version string
+	Log     *slog.Logger // default: discard
+}
+
+// healthEvery is how often the kernel is asked what it runs.
+const healthEvery = 5 * time.Second
+
+// maxAccepting bounds the connections that are looked up at once.
+const maxAccepting = 256
+
+// rules are a configuration in force, as the redirector needs it.
+type rules struct {
+	generation uint64
+	set        *policy.Set
+	bundle     []byte
+	matcher    *matcher
+	provers    map[string]*credential.Prover // by Database
+	loaded     time.Time
+}
+
+// redirector is the privileged process.
+type redirector struct {
+	o        Options
+	log      *slog.Logger
+	mount    string // of cgroup2
+	state    state
+	uid, gid uint32
+	maskKey  []byte
+	kernel   *redirect.Kernel
+	set      *enroll.Set
+	rules    atomic.Pointer[rules]
+	hub      atomic.Pointer[hub] // nil: no proxy
+	started  time.Time
+	restarts atomic.Uint64
+	reloads  atomic.Uint64
+	failures atomic.Uint64
+	refused  atomic.Pointer[string] // why the last configuration was
+	generate atomic.Uint64
+	swap     sync.Mutex // one configuration change at a time
+
+	accepting chan struct{}
+	handling  sync.WaitGroup
+	listeners []listening
+	ready     chan struct{} // closed when the first proxy is configured
+	once      sync.Once
+}
+
+// listening is a socket that the proxy accepts on.
+type listening struct {
+	purpose channel.Purpose
+	file    *os.File
+}
+
+// newRedirector reads the configuration and prepares the state directory.
+func newRedirector(o Options) (*redirector, error) {
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if os.Geteuid() != 0 {
+		return nil, errors.New("an agent needs root: it loads BPF programs and enters network namespaces")
+	}
+	r := &redirector{o: o, log: o.Log, started: time.Now(),
+		accepting: make(chan struct{}, maxAccepting), ready: make(chan struct{})}
+	set, files, err := LoadConfig(o.Config)
+	if err != nil {
+		return nil, err
+	}
+	if r.mount, err = enroll.Mount(); err != nil {
+		return nil, err
+	}
+	a := set.Agent()
+	if r.uid, r.gid, err = account(a.User); err != nil {
+		return nil, err
+	}
+	dir, records := StateDirs(set, o.State)
+	if r.state, err = prepare(dir, records, r.uid, r.gid); err != nil {
+		return nil, err
+	}
+	if r.maskKey, err = maskKey(dir); err != nil {
+		return nil, err
+	}
+	first, err := r.compile(set, files)
+	if err != nil {
+		return nil, err
+	}
+	r.rules.Store(first)
+	return r, nil
+}
+
+// StateDirs returns the state directory and that of recordings; state overrides
+// what the configuration says.
+func StateDirs(set *policy.Set, state string) (dir, records string) {
+	a := set.Agent()
+	dir, records = a.State, a.Record.Directory
+	if state != "" {
+		if records == filepath.Join(a.State, "sessions") {
+			records = filepath.Join(state, "sessions")
+		}
+		dir = state
+	}
+	return dir, records
+}
+
+// compile makes the redirector's view of a configuration.
+func (r *redirector) compile(set *policy.Set, files []policy.File) (*rules, error) {
+	b, err := bundle(set, files, r.maskKey)
+	if err != nil {
+		return nil, err
+	}
+	data, err := marshalBundle(b)
+	if err != nil {
+		return nil, err
+	}
+	old := r.rules.Load()
+	n := &rules{generation: r.generate.Add(1), set: set, bundle: data, loaded: time.Now(),
+		provers: make(map[string]*credential.Prover)}
+	var was *matcher
+	if old != nil {
+		was = old.matcher
+	}
+	n.matcher = newMatcher(set, was)
+	for _, db := range set.Databases() {
+		if old != nil {
+			before := old.set.Database(db.Name)
+			if p := old.provers[db.Name]; p != nil && sameCredential(&before.Credential, &db.Credential) {
+				n.provers[db.Name] = p
+				continue
+			}
+		}
+		if src := source(&db.Credential); src != nil {
+			n.provers[db.Name] = credential.New(db.Credential.Username, src, credential.Options{Log: r.log})
+		}
+	}
+	return n, nil
+}
+
+func sameCredential(a, b *policy.Credential) bool {
+	return a.Username == b.Username && a.PasswordFile == b.PasswordFile && a.PasswordEnv == b.PasswordEnv &&
+		slices.Equal(a.PasswordCommand, b.PasswordCommand) && a.Passthrough == b.Passthrough
+}
+
+// source returns where the password of c comes from, nil for nowhere.
+func source(c *policy.Credential) credential.Source {
+	switch {
+	case c.PasswordFile != "":
+		return &credential.File{Path: c.PasswordFile}
+	case c.PasswordEnv != "":
+		return &credential.Env{Name: c.PasswordEnv}
+	case len(c.PasswordCommand) > 0:
+		return &credential.Command{Argv: c.PasswordCommand}
+	}
+	return nil
+}
+
+// run serves with an opened kernel until ctx is done.
+func (r *redirector) run(ctx context.Context, grace time.Duration) error {
+	r.rules.Load().matcher.poll(ctx)
+	if err := r.kernel.SetEndpoints(r.rules.Load().matcher.endpoints()); err != nil {
+		return fmt.Errorf("capture endpoints: %w", err)
+	}
+	g, ctx := errgroup.WithContext(ctx)
+	g.Go(func() error { return r.supervise(ctx, grace) })
+	g.Go(func() error { return r.set.Run(ctx) })
+	g.Go(func() error { return r.watch(ctx) })
+	g.Go(func() error { return r.resolve(ctx) })
+	g.Go(func() error { return r.report(ctx) })
+	err := g.Wait()
+	r.handling.Wait()
+	return err
+}
+
+// resolve keeps the addresses of names fresh.
+func (r *redirector) resolve(ctx context.Context) error {
+	tick := time.NewTicker(resolveEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			r.rules.Load().matcher.poll(ctx)
+		}
+	}
+}
+
+// accept takes the connections of one network namespace.
+func (r *redirector) accept(l *redirect.Listener, netns *os.File) {
+	for {
+		c, err := l.Accept()
+		if errors.Is(err, redirect.ErrClosed) {
+			return
+		}
+		if err != nil {
+			r.log.Warn("accept", "error", err)
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		r.accepting <- struct{}{}
+		r.handling.Go(func() {
+			defer func() { <-r.accepting }()
+			defer c.Close()
+			if err := r.handle(c, netns); err != nil {
+				r.log.Warn("connection dropped", "destination", c.Origin.Destination, "pid", c.Origin.PID, "error", err)
+			}
+		})
+	}
+}
+
+var (
+	errNoProxy   = errors.New("the proxy process does not run")
+	errStranger  = errors.New("its cgroup belongs to no workload")
+	resolveGrace = 2 * resolveTimeout
+)
+
+// handle finds out what a connection is, and hands it to the proxy.
+func (r *redirector) handle(c *redirect.Conn, netns *os.File) error {
+	h := r.hub.Load()
+	if h == nil {
+		return errNoProxy
+	}
+	o := &c.Origin
+	target, path, ok := r.set.Lookup(o.CgroupID)
+	if !ok {
+		return errStranger
+	}
+	facts := identity.Facts{PID: o.PID, UID: o.UID, CgroupID: o.CgroupID, StartTime: o.StartTime}
+	p, err := identity.Process(facts)
+	if err != nil && !errors.Is(err, identity.ErrGone) {
+		r.log.Info("process not identified", "pid", o.PID, "error", err)
+	}
+	if p.Cgroup == "" {
+		p.Cgroup = "/" + filepath.ToSlash(trimMount(path, r.mount))
+	}
+	a := &channel.Accepted{
+		Destination: o.Destination, Client: c.Source, PID: o.PID, UID: o.UID, User: p.User, Exe: p.Exe,
+		Cgroup: p.Cgroup, CgroupID: o.CgroupID, At: o.At, Workload: target.Name, Token: target.Token != "",
+	}
+	g := &granted{destination: o.Destination, netns: netns}
+	rules := r.rules.Load()
+	ctx, cancel := context.WithTimeout(context.Background(), resolveGrace)
+	db, host := rules.matcher.match(ctx, o.Destination)
+	cancel()
+	switch {
+	case db != nil:
+		a.Fate, a.Database, a.Host = channel.Serve, db.Name, host
+		g.prover = rules.provers[db.Name]
+	case rules.set.Agent().PassUnmatched:
+		a.Fate = channel.Pass
+	default:
+		a.Reason = "no configured database has the address " + o.Destination.String()
+	}
+	if target.Token != "" {
+		g.token = &identity.Source{Path: target.Token}
+	}
+	return h.give(a, g, c.FD)
+}
+
+// resolveOne returns one address of host, IPv4 first.
+func resolveOne(ctx context.Context, host, port string) (netip.AddrPort, error) {
+	n, err := strconv.ParseUint(port, 10, 16)
+	if err != nil {
+		return netip.AddrPort{}, fmt.Errorf("port %q: %w", port, err)
+	}
+	if a, err := netip.ParseAddr(host); err == nil {
+		return netip.AddrPortFrom(a, uint16(n)), nil
+	}
+	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	if err != nil {
+		return netip.AddrPort{}, err
+	}
+	best := addrs[0].Unmap()
+	for _, a := range addrs {
+		if a.Unmap().Is4() {
+			best = a.Unmap()
+			break
+		}
+	}
+	return netip.AddrPortFrom(best, uint16(n)), nil
+}

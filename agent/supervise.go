@@ -1,0 +1,185 @@
+package agent
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"time"
+
+	"sluicegate.io/sluice/agent/channel"
+	"sluicegate.io/sluice/agent/sandbox"
+)
+
+const (
+	// A proxy that dies is started again, at first at once.
+	backoffLeast, backoffMost = 100 * time.Millisecond, 10 * time.Second
+	// A proxy that lived that long has earned a fresh start.
+	steady = 30 * time.Second
+)
+
+// supervise keeps a proxy running until ctx is done, then ends it within grace.
+// While there is none, connections are accepted and dropped.
+func (r *redirector) supervise(ctx context.Context, grace time.Duration) error {
+	wait := backoffLeast
+	for {
+		began := time.Now()
+		err := r.proxy(ctx, grace)
+		if ctx.Err() != nil {
+			return nil
+		}
+		r.restarts.Add(1)
+		r.log.Error("the proxy process ended; its sessions are lost, and it is started again", "error", err, "after", wait)
+		select {
+		case <-r.ready:
+		default:
+			// It never came up: whoever waits for it should know why.
+			return fmt.Errorf("start proxy: %w", err)
+		}
+		if time.Since(began) > steady {
+			wait = backoffLeast
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(wait):
+		}
+		wait = min(2*wait, backoffMost)
+	}
+}
+
+// proxy runs one proxy process to its end.
+func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
+	conn, theirs, err := channel.Pair()
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	cmd := sandbox.Command(r.uid, r.gid, nil, "proxy",
+		"--private", r.state.private, "--records", r.state.records, "--level", r.level())
+	cmd.ExtraFiles = []*os.File{theirs}
+	cmd.Stderr = os.Stderr
+	err = cmd.Start()
+	theirs.Close()
+	if err != nil {
+		return fmt.Errorf("start proxy: %w", err)
+	}
+	h := newHub(conn, r.rules.Load, r.log)
+	serving := make(chan error, 1)
+	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer cancel()
+	go func() { serving <- h.run(life) }()
+	err = r.introduce(ctx, h)
+	if err == nil {
+		r.hub.Store(h)
+		r.once.Do(func() { close(r.ready) })
+		r.tell(h)
+		select {
+		case <-ctx.Done():
+			r.hub.Store(nil)
+			h.send(&channel.Drain{Grace: grace})
+			timer := time.AfterFunc(grace+2*time.Second, func() { cmd.Process.Kill() })
+			defer timer.Stop()
+			err = <-serving
+		case err = <-serving:
+		}
+	}
+	r.hub.CompareAndSwap(h, nil)
+	// It has closed the channel, or sent what is no message: it has no more to do.
+	cancel()
+	conn.Close()
+	return errors.Join(err, r.reap(cmd, grace))
+}
+
+// reap waits for the process, and kills it if it does not end by itself.
+func (r *redirector) reap(cmd *exec.Cmd, grace time.Duration) error {
+	timer := time.AfterFunc(min(grace, 2*time.Second), func() { cmd.Process.Kill() })
+	defer timer.Stop()
+	return cmd.Wait()
+}
+
+// introduce gives a new proxy everything that it works with.
+func (r *redirector) introduce(ctx context.Context, h *hub) error {
+	r.swap.Lock()
+	defer r.swap.Unlock()
+	if err := h.configure(ctx, r.rules.Load()); err != nil {
+		return err
+	}
+	for _, l := range r.listeners {
+		if err := h.conn.Send(&channel.Listener{Purpose: l.purpose}, int(l.file.Fd())); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (r *redirector) level() string {
+	return r.rules.Load().set.Agent().Log.Level
+}
+
+// report tells the proxy what status and metrics show.
+func (r *redirector) report(ctx context.Context) error {
+	tick := time.NewTicker(healthEvery)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-tick.C:
+			if h := r.hub.Load(); h != nil {
+				r.tell(h)
+			}
+		}
+	}
+}
+
+func (r *redirector) tell(h *hub) {
+	data, err := json.Marshal(r.facts())
+	if err != nil {
+		r.log.Warn("report", "error", err)
+		return
+	}
+	f, err := channel.Memory("report", data)
+	if err != nil {
+		r.log.Warn("report", "error", err)
+		return
+	}
+	defer f.Close()
+	h.send(&channel.Report{}, int(f.Fd()))
+}
+
+// facts are what the redirector knows about itself.
+func (r *redirector) facts() *channel.Facts {
+	rules := r.rules.Load()
+	f := &channel.Facts{
+		Version: r.o.Version, Started: r.started, Restarts: r.restarts.Load(), Loaded: rules.loaded,
+		Reloads: r.reloads.Load(), Failures: r.failures.Load(), Proofs: map[string]channel.Proofs{},
+	}
+	f.AdminUsers, f.AdminGroups = r.administrators()
+	if text := r.refused.Load(); text != nil {
+		f.Refused = *text
+	}
+	if s, err := r.kernel.Stats(); err == nil {
+		f.Refusals = s.Refused
+		f.Maps = map[string][2]uint64{
+			"workloads":  {uint64(s.Workloads), uint64(s.WorkloadsMax)},
+			"handovers":  {uint64(s.Handovers), uint64(s.HandoversMax)},
+			"namespaces": {uint64(s.Namespaces), uint64(s.NamespacesMax)},
+		}
+	}
+	for _, p := range r.kernel.Health() {
+		f.Problems = append(f.Problems, p.Text)
+		r.log.Warn("redirection is not healthy", "code", p.Code, "problem", p.Text)
+	}
+	for _, w := range r.set.Workloads() {
+		f.Workloads = append(f.Workloads, channel.Workload(w))
+	}
+	for name, p := range rules.provers {
+		s := p.Stats()
+		f.Proofs[name] = channel.Proofs{Proofs: s.Proofs, CacheHits: s.CacheHits, CacheMisses: s.CacheMisses,
+			Reads: s.Reads, Errors: s.Errors}
+	}
+	return f
+}

@@ -1,0 +1,137 @@
+package agent
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+	"sluicegate.io/sluice/agent/channel"
+	"sluicegate.io/sluice/agent/enroll"
+	"sluicegate.io/sluice/policy"
+)
+
+// settle is how long the configuration must be quiet before it is read: editors
+// and ConfigMap volumes change several names for one change.
+const settle = 200 * time.Millisecond
+
+// watch puts changed configurations in force.
+func (r *redirector) watch(ctx context.Context) error {
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch configuration: %w", err)
+	}
+	defer w.Close()
+	// A file is watched by its directory, since most writers rename a new one over it.
+	dir := r.o.Config
+	if info, err := os.Stat(dir); err != nil || !info.IsDir() {
+		dir = filepath.Dir(dir)
+	}
+	if err := w.Add(dir); err != nil {
+		return fmt.Errorf("watch configuration: %w", err)
+	}
+	quiet := time.NewTimer(settle)
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-w.Events:
+			quiet.Reset(settle)
+		case err := <-w.Errors:
+			r.log.Warn("watch configuration", "error", err)
+			quiet.Reset(settle)
+		case <-quiet.C:
+			r.reload(ctx)
+		}
+	}
+}
+
+// reload puts what is on disk in force, if it differs and is valid. What is not
+// valid is refused whole.
+func (r *redirector) reload(ctx context.Context) {
+	r.swap.Lock()
+	defer r.swap.Unlock()
+	old := r.rules.Load()
+	next, err := r.read()
+	if err == nil && bytes.Equal(next.bundle, old.bundle) {
+		r.refused.Store(nil)
+		return
+	}
+	if err == nil {
+		if h := r.hub.Load(); h != nil {
+			err = h.configure(ctx, next)
+		}
+	}
+	if err != nil {
+		if ctx.Err() == nil {
+			r.fail(err)
+		}
+		return
+	}
+	next.matcher.poll(ctx)
+	r.rules.Store(next)
+	if err := r.kernel.SetEndpoints(next.matcher.endpoints()); err != nil {
+		r.log.Error("endpoints not captured", "error", err)
+	}
+	r.set.Want(targets(next.set))
+	r.reloads.Add(1)
+	r.refused.Store(nil)
+	r.log.Info("configuration in force", "generation", next.generation)
+}
+
+func (r *redirector) read() (*rules, error) {
+	set, files, err := LoadConfig(r.o.Config)
+	if err != nil {
+		return nil, err
+	}
+	return r.compile(set, files)
+}
+
+// fail notes that a configuration was refused; the last good one stays.
+func (r *redirector) fail(err error) {
+	text := Explain(err)
+	if old := r.refused.Load(); old != nil && *old == text {
+		return
+	}
+	r.failures.Add(1)
+	r.refused.Store(&text)
+	for line := range strings.Lines(text) {
+		r.log.Error("configuration refused, the last good one stays in force", "error", strings.TrimSpace(line))
+	}
+}
+
+// Explain returns all that is wrong with a configuration, one line each.
+func Explain(err error) string {
+	var bad *policy.SyntaxError
+	if errors.As(err, &bad) {
+		return bad.All()
+	}
+	return err.Error()
+}
+
+// targets are the workloads of a configuration.
+func targets(set *policy.Set) []enroll.Target {
+	var all []enroll.Target
+	for _, w := range set.Workloads() {
+		all = append(all, enroll.Target{Name: w.Name, Cgroup: w.Cgroup, Unit: w.SystemdUnit, Token: w.TokenFile})
+	}
+	return all
+}
+
+func marshalBundle(b *channel.Bundle) ([]byte, error) {
+	data, err := json.Marshal(b)
+	if err != nil {
+		return nil, fmt.Errorf("encode configuration: %w", err)
+	}
+	return data, nil
+}
+
+func trimMount(path, mount string) string {
+	return strings.TrimPrefix(strings.TrimPrefix(path, mount), "/")
+}
