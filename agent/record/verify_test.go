@@ -218,3 +218,34 @@ func FuzzRead(f *testing.F) {
 		s.Close()
 	})
 }
+
+// Whoever writes the log anew, chains and all, can't write the anchor.
+func TestVerifyForgedLog(t *testing.T) {
+	key := []byte("0123456789abcdef")
+	var dirs [2]string
+	for i := range dirs {
+		dirs[i] = t.TempDir()
+		s := open(t, dirs[i], record.Options{SegmentBytes: 256 << 10, Key: key})
+		l := begin(t, s, []string{"alice", "mallory"}[i])
+		l.Append(statement(1))
+		l.End("terminate", "")
+		s.Close()
+	}
+	genuine, forged := filepath.Join(dirs[0], "lane-00"), filepath.Join(dirs[1], "lane-00")
+	for _, name := range []string{"0000000001.seg", "head"} {
+		b, err := os.ReadFile(filepath.Join(forged, name))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(genuine, name), b, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	r, err := record.Verify(dirs[0], key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if r.OK() || !strings.Contains(r.Findings[len(r.Findings)-1].Problem, "is another one") {
+		t.Errorf("Verify = %+v", r.Findings)
+	}
+}
