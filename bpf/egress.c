@@ -45,7 +45,9 @@ int sluice_egress(struct __sk_buff *skb)
 		packet = parse6(skb, 0, &a, &port);
 	else
 		return 1;
-	if (packet == PACKET_OTHER || (packet == PACKET_TO && !captured(&a, port)))
+	if (packet == PACKET_OTHER)
+		return 1;
+	if (packet == PACKET_TO && (!captured(&a, port) || is_listener(&a, bpf_ntohs(port))))
 		return 1;
 	if (!enrolled(skb))
 		return 1;

@@ -2,8 +2,15 @@ package redirect
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"log/slog"
-	"os"
+	"sync"
+
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/rlimit"
+
+	"sluicegate.io/sluice/bpf"
 )
 
 // Options say where an installation lives. Parent, AgentCgroup and Pin are required.
@@ -38,6 +45,16 @@ type Options struct {
 // A Kernel is one installation of the programs. Its methods may be called concurrently.
 type Kernel struct {
 	options Options
+	log     *slog.Logger
+	parent  cgroup
+	agent   cgroup
+	spec    *ebpf.CollectionSpec // with its constants set
+	maps    map[string]*ebpf.Map
+	setting bpf.SluiceSetting
+
+	mu        sync.Mutex // of what follows, and of changes to the kernel's side
+	pins      *pins      // nil when closed
+	listeners map[uint64]*Listener
 }
 
 // Open loads the programs, or adopts those that an earlier process left under
@@ -47,37 +64,98 @@ type Kernel struct {
 //
 // Several installations can live side by side, each with a Pin and a Parent of its own.
 func Open(o Options) (*Kernel, error) {
-	return nil, errors.ErrUnsupported
+	k := &Kernel{options: o, log: o.Log, listeners: map[uint64]*Listener{}}
+	if k.log == nil {
+		k.log = slog.New(slog.DiscardHandler)
+	}
+	if err := k.place(); err != nil {
+		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	p, err := openPins(o.Pin)
+	if err != nil {
+		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	k.pins = p
+	if err := k.install(); err != nil {
+		// What is attached already keeps refusing, and the next Open adopts it.
+		k.Close()
+		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	return k, nil
+}
+
+// place checks where the programs are to sit.
+func (k *Kernel) place() (err error) {
+	if k.options.Pin == "" {
+		return errors.New("no pin directory given")
+	}
+	if k.parent, err = openCgroup(k.options.Parent); err != nil {
+		return fmt.Errorf("parent: %w", err)
+	}
+	if k.agent, err = openCgroup(k.options.AgentCgroup); err != nil {
+		return fmt.Errorf("agent: %w", err)
+	}
+	if k.parent.root != k.agent.root {
+		return errors.New("parent and agent are in different mounts of cgroup2")
+	}
+	if k.parent.holds(k.agent.path) && !k.options.PassStrangers {
+		return errors.New("the agent's cgroup is below the parent: its own connections would be refused")
+	}
+	return nil
 }
 
 // Close lets go of the installation and leaves it in the kernel, where it refuses
 // what it would have redirected.
-func (k *Kernel) Close() error { return errors.ErrUnsupported }
+func (k *Kernel) Close() error {
+	k.closeListeners()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.release()
+}
 
 // Remove takes the installation out of the kernel and removes its pins. It closes k.
 // Connections that were accepted go on.
-func (k *Kernel) Remove() error { return errors.ErrUnsupported }
+func (k *Kernel) Remove() error {
+	k.closeListeners()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins == nil {
+		return fmt.Errorf("remove: %w", ErrClosed)
+	}
+	detachVeths(k.pins.links(), k.log)
+	err := removePins(k.pins.dir)
+	return errors.Join(err, k.release())
+}
 
-// Enroll makes the cgroup at path, which is below Parent, a workload: sockets that are
-// born in it or in any cgroup below it are redirected. With running set it may have
-// processes already: they are frozen for the moment, and their connections to
-// endpoints are destroyed. It is best done before the first process.
-func (k *Kernel) Enroll(path string, running bool) error { return errors.ErrUnsupported }
+// release closes what k holds; the pins stay.
+func (k *Kernel) release() error {
+	if k.pins == nil {
+		return nil
+	}
+	var all []io.Closer
+	for _, m := range k.maps {
+		all = append(all, m)
+	}
+	all = append(all, k.pins.lock)
+	k.pins, k.maps = nil, nil
+	var err error
+	for _, c := range all {
+		err = errors.Join(err, c.Close())
+	}
+	return err
+}
 
-// Unenroll forgets the cgroup at path, or, if it is gone, nothing: see [Kernel.Forget].
-func (k *Kernel) Unenroll(path string) error { return errors.ErrUnsupported }
-
-// Forget is Unenroll by the id of a cgroup that may be gone.
-func (k *Kernel) Forget(cgroupID uint64) error { return errors.ErrUnsupported }
-
-// Enrolled lists the ids of the enrolled cgroups, as the kernel has them.
-func (k *Kernel) Enrolled() ([]uint64, error) { return nil, errors.ErrUnsupported }
-
-// GuardVeths attaches a guard to the host's end of each veth of netns, so that packets
-// which no socket hook sees (AF_PACKET, forwarded ones) cannot reach an endpoint: only
-// the agent's own can. It returns the names of the guarded links; none means that netns
-// has no veth whose other end is in this process's namespace.
-func (k *Kernel) GuardVeths(netns *os.File) ([]string, error) { return nil, errors.ErrUnsupported }
-
-// CgroupID returns the id of the cgroup at path, as an [Origin] has it.
-func CgroupID(path string) (uint64, error) { return 0, errors.ErrUnsupported }
+func (k *Kernel) closeListeners() {
+	k.mu.Lock()
+	var all []*Listener
+	for _, l := range k.listeners {
+		all = append(all, l)
+	}
+	k.mu.Unlock()
+	for _, l := range all {
+		l.Close()
+	}
+}

@@ -1,6 +1,12 @@
 package redirect
 
-import "errors"
+import (
+	"fmt"
+
+	"github.com/cilium/ebpf"
+
+	"sluicegate.io/sluice/bpf"
+)
 
 // Stats counts what the programs did since they were first loaded.
 type Stats struct {
@@ -15,5 +21,75 @@ type Stats struct {
 	Endpoints                 int
 }
 
+// reasons names the counters of refusals, as the metrics have them.
+var reasons = map[bpf.SluiceCounter]string{
+	bpf.SluiceCounterCOUNT_REFUSED_STRANGER:    "stranger",
+	bpf.SluiceCounterCOUNT_REFUSED_FOREIGN:     "foreign-socket",
+	bpf.SluiceCounterCOUNT_REFUSED_DEVICE:      "bound-to-device",
+	bpf.SluiceCounterCOUNT_REFUSED_NAMESPACE:   "no-namespace",
+	bpf.SluiceCounterCOUNT_REFUSED_FAMILY:      "no-family",
+	bpf.SluiceCounterCOUNT_REFUSED_STORAGE:     "no-memory",
+	bpf.SluiceCounterCOUNT_REFUSED_DIRECT:      "direct",
+	bpf.SluiceCounterCOUNT_REFUSED_PROTOCOL:    "protocol",
+	bpf.SluiceCounterCOUNT_REFUSED_SOCKET:      "socket",
+	bpf.SluiceCounterCOUNT_REFUSED_NO_ORIGIN:   "no-origin",
+	bpf.SluiceCounterCOUNT_REFUSED_NO_LISTENER: "no-listener",
+	bpf.SluiceCounterCOUNT_REFUSED_FULL:        "full",
+	bpf.SluiceCounterCOUNT_REFUSED_BIND:        "bind",
+}
+
 // Stats reads the counters and how full the tables are.
-func (k *Kernel) Stats() (Stats, error) { return Stats{}, errors.ErrUnsupported }
+func (k *Kernel) Stats() (Stats, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins == nil {
+		return Stats{}, fmt.Errorf("stats: %w", ErrClosed)
+	}
+	s := Stats{Refused: map[string]uint64{}, Dropped: map[string]uint64{}}
+	var failed error
+	read := func(c bpf.SluiceCounter) (sum uint64) {
+		var each []uint64
+		if err := k.maps[bpf.SluiceMapCounters].Lookup(uint32(c), &each); err != nil {
+			failed = fmt.Errorf("stats: %w", err)
+		}
+		for _, n := range each {
+			sum += n
+		}
+		return sum
+	}
+	s.Redirected = read(bpf.SluiceCounterCOUNT_REDIRECTED)
+	s.HandedOver = read(bpf.SluiceCounterCOUNT_HANDED_OVER)
+	for c, reason := range reasons {
+		s.Refused[reason] = read(c)
+	}
+	s.Dropped["egress"] = read(bpf.SluiceCounterCOUNT_DROPPED_EGRESS)
+	s.Dropped["veth"] = read(bpf.SluiceCounterCOUNT_DROPPED_VETH)
+	s.Workloads, s.WorkloadsMax = pressure(k.maps[bpf.SluiceMapWorkloads])
+	s.Handovers, s.HandoversMax = pressure(k.maps[bpf.SluiceMapHandovers])
+	s.Namespaces, s.NamespacesMax = pressure(k.maps[bpf.SluiceMapPlaces])
+	set, err := k.endpointSet()
+	if err != nil {
+		return s, fmt.Errorf("stats: %w", err)
+	}
+	defer set.Close()
+	s.Endpoints, _ = pressure(set)
+	return s, failed
+}
+
+// pressure counts the entries of a table by its keys. The tables are small when all is
+// well; a full one costs some milliseconds.
+func pressure(m *ebpf.Map) (entries, limit int) {
+	limit = int(m.MaxEntries())
+	key := make([]byte, m.KeySize())
+	next := make([]byte, m.KeySize())
+	if m.NextKey(nil, &next) != nil {
+		return 0, limit
+	}
+	for entries = 1; entries < limit; entries++ {
+		copy(key, next)
+		if m.NextKey(key, &next) != nil {
+			break
+		}
+	}
+	return entries, limit
+}
