@@ -187,3 +187,50 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+// How a document is written must not change what it says.
+func TestSpellings(t *testing.T) {
+	data, err := os.ReadFile("testdata/shop.yaml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := string(data)
+	want := load(t, plain).Rights()
+	for name, text := range map[string]string{
+		"CRLF":           strings.ReplaceAll(plain, "\n", "\r\n"),
+		"mark":           "\ufeff" + plain,
+		"start marker":   "---\n" + plain,
+		"end marker":     plain + "...\n",
+		"comments":       "# a: b\n---\n# c\n" + strings.ReplaceAll(plain, "spec:\n", "spec: # here: it begins\n  # and: goes on\n"),
+		"empty between":  strings.ReplaceAll(plain, "\n---\n", "\n---\n# nothing\n---\n\n---\n"),
+		"header on line": strings.ReplaceAll(plain, "---\napiVersion", "--- # policy\napiVersion"),
+		"no newline":     strings.TrimRight(plain, "\n"),
+	} {
+		set, err := policy.Load([]policy.File{{Name: "f.yaml", Data: []byte(text)}})
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if got := set.Rights(); len(got) != len(want) || got[0] != want[0] || got[len(got)-1] != want[len(want)-1] {
+			t.Errorf("%s: %d rights, want %d", name, len(got), len(want))
+		}
+	}
+	multi := load(t, head+policyHead+`
+  rules:
+  - name: long
+    effect: deny
+    actions:
+      - ddl
+    reason: >-
+      schema changes: they go
+      through migrations
+  tests:
+  - sql: |
+      select a  -- not: a key
+      from "b"
+    expect: deny
+`).Policies()[0]
+	if multi.Rules[0].Reason != "schema changes: they go through migrations" || multi.Tests[0].SQL != "select a  -- not: a key\nfrom \"b\"\n" {
+		t.Errorf("%q %q", multi.Rules[0].Reason, multi.Tests[0].SQL)
+	}
+}

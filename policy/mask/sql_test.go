@@ -296,3 +296,20 @@ func TestCannotApply(t *testing.T) {
 		}
 	}
 }
+
+// A string type of an extension is masked as a text.
+func TestExtensionType(t *testing.T) {
+	conn := connect(t)
+	query(t, conn, "CREATE EXTENSION citext SCHEMA app")
+	citext := mask.Type{OID: 20003, Name: "app.citext", Mod: -1, Kind: 'b', Category: 'S'}
+	for m, want := range map[policy.Mask]string{email: "A***@x.org", first2: "Al***", last4: "***.org", constant: constant.Text} {
+		expr, err := mask.SQL(m, "t.v", citext, mask.Key{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := query(t, conn, "SELECT "+expr+", pg_catalog.pg_typeof("+expr+") FROM (SELECT CAST('Alice@x.org' AS app.citext) AS v) t")
+		if string(got[0]) != want || string(got[1]) != "citext" {
+			t.Errorf("%s: %q of type %s", m, got[0], got[1])
+		}
+	}
+}

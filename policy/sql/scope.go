@@ -25,7 +25,7 @@ type value struct {
 	rel *Relation
 	col *Column
 	row []column // of a row whose columns are known
-	out string // of a call in FROM: the name of its only output argument
+	out string   // of a call in FROM: the name of its only output argument
 	// open says that the value is a row, or may be, of columns that are not known.
 	open bool
 }
