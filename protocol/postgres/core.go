@@ -47,6 +47,8 @@ type core struct {
 	held       *run // waits for its Begin, or has been through it
 	heldDone   bool
 	heldWhy    *protocol.Refusal
+	counting   counting
+	over       *protocol.Refusal
 	fresh      []*portal // bound in this batch
 	params     [][]byte
 	formats    []int16
@@ -90,6 +92,7 @@ type run struct {
 	id        uint64
 	simple    bool // a whole simple query
 	hold      bool
+	converted bool // a simple query that runs by extended messages
 	view      view
 	statement int  // the one that runs now
 	shaped    bool // Shape was called for it

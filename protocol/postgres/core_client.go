@@ -139,6 +139,9 @@ func (c *core) message(kind byte, b []byte) step {
 		c.toServer.pass(b)
 		return stepMore
 	}
+	if c.counting != notCounting {
+		return c.counted(kind)
+	}
 	if c.discard && kind != 'S' {
 		if !known(kind) {
 			return c.violation("invalid frontend message type %d", kind)
@@ -285,8 +288,7 @@ func (c *core) query(b, body []byte) step {
 		if why != nil {
 			return c.stopped('Q', r, why)
 		}
-		c.forwardQuery(b, r)
-		return stepMore
+		return c.forwardQuery(b, r)
 	}
 	raw, rest, ok := cstring(body)
 	if !ok || len(rest) > 0 {
@@ -311,6 +313,12 @@ func (c *core) query(b, body []byte) step {
 		return c.refuse('Q', text, why)
 	}
 	r.simple = true
+	if r.counts() {
+		if why := countable(j, 0); why != nil {
+			c.release(r)
+			return c.refuse('Q', text, why)
+		}
+	}
 	why, s = c.begin(r)
 	if s != stepMore {
 		return s
@@ -318,8 +326,7 @@ func (c *core) query(b, body []byte) step {
 	if why != nil {
 		return c.stopped('Q', r, why)
 	}
-	c.forwardQuery(b, r)
-	return stepMore
+	return c.forwardQuery(b, r)
 }
 
 // stopped answers for a run that Begin refused.
@@ -333,7 +340,12 @@ func (c *core) stopped(kind byte, r *run, why *protocol.Refusal) step {
 	return stepMore
 }
 
-func (c *core) forwardQuery(b []byte, r *run) {
+func (c *core) forwardQuery(b []byte, r *run) step {
+	if r.counts() {
+		c.forwardCounted(r)
+		c.counting = awaitCount
+		return c.wait()
+	}
 	j := r.Judgement
 	if j.Text == r.Text {
 		c.toServer.pass(b)
@@ -346,6 +358,7 @@ func (c *core) forwardQuery(b []byte, r *run) {
 	c.launch(r)
 	c.segment++
 	c.open, c.flushed = false, false
+	return stepMore
 }
 
 // parse handles Parse.
@@ -626,6 +639,12 @@ func (c *core) execute(b, body []byte) step {
 		if why != nil {
 			return c.refuse('E', po.text, why)
 		}
+		if r.counts() {
+			if why := countable(po.judgement, binary.BigEndian.Uint32(rest)); why != nil {
+				c.release(r)
+				return c.refuse('E', po.text, why)
+			}
+		}
 		if po.bind != nil {
 			c.parameters(po.bind)
 			r.Params, r.Formats = c.params, c.formats
@@ -646,6 +665,10 @@ func (c *core) execute(b, body []byte) step {
 	c.toServer.pass(b)
 	c.await(expect{reply: replyExecute, po: po, run: r})
 	c.launch(r)
+	if r.counts() {
+		c.counting = awaitCount
+		return c.wait()
+	}
 	return stepMore
 }
 

@@ -314,7 +314,9 @@ func (c *core) serverMessage(kind byte, b []byte) {
 		}
 	case 'n':
 		if ok = e.reply == replyDescribe; ok {
-			c.reply(e, b)
+			if !e.rowsOnly {
+				c.reply(e, b)
+			}
 			c.queue.pop()
 		}
 	case 'T':
@@ -494,16 +496,20 @@ func (c *core) complete(e *expect, kind byte, b, body []byte) bool {
 		}
 		o.Tag = internTag(tag)
 	}
+	over := !r.simple && c.count(r, o.Tag)
+	if over {
+		o.Tag, o.Refused = "", c.over
+	}
 	if r.limited != nil && !r.simple {
 		// The server was done before the cancel came. What it says next stands for
 		// the transaction; the workload reads why there are no more rows.
 		c.toClient.add(appendReport(nil, 'E', "ERROR", r.limited))
-	} else if r.limited == nil {
+	} else if r.limited == nil && !over {
 		c.toClient.pass(b)
 	}
 	if r.statement < len(r.Judgement.Plans) {
 		plan := &r.Judgement.Plans[r.statement]
-		if kind == 'C' {
+		if kind == 'C' && !over {
 			c.names.apply(&plan.Effect, r.Judgement, r.view)
 		}
 		c.gate.End(&r.Run, r.statement, o)
@@ -652,6 +658,9 @@ func (c *core) skip(code string) {
 	if n == c.queue.len {
 		c.discard = true
 	}
+	if c.counting == awaitCount {
+		c.counting = countFailed
+	}
 	for range n {
 		e := c.queue.head()
 		if e.path {
@@ -667,7 +676,7 @@ func (c *core) skip(code string) {
 
 // pass forwards an ErrorResponse as the workload may see it.
 func (c *core) pass(e *expect, b, body []byte, redact bool) {
-	edited := e != nil && (e.run != nil && e.run.simple && len(e.run.Judgement.Edits) > 0 ||
+	edited := e != nil && (e.run != nil && (e.run.simple || e.run.converted) && len(e.run.Judgement.Edits) > 0 ||
 		e.reply == replyParse && e.st != nil && len(e.st.judgement.Edits) > 0)
 	if !redact && !edited {
 		c.toClient.pass(b)
@@ -678,7 +687,7 @@ func (c *core) pass(e *expect, b, body []byte, redact bool) {
 
 func (c *core) seen(e *expect, body []byte, redact bool) []byte {
 	switch {
-	case e != nil && e.run != nil && e.run.simple:
+	case e != nil && e.run != nil && (e.run.simple || e.run.converted):
 		return rewriteReport(nil, 'E', body, redact, e.run.Text, e.run.Judgement)
 	case e != nil && e.reply == replyParse && e.st != nil:
 		return rewriteReport(nil, 'E', body, redact, e.st.text, e.st.judgement)

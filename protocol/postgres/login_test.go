@@ -71,9 +71,9 @@ func verifier(password string) *postgres.Verifier {
 func TestLogin(t *testing.T) {
 	const password = pgtest.DefaultPassword
 	for _, method := range []string{"scram-sha-256", "md5", "password", "trust", "reject"} {
+		srv := pgtest.Start(t, pgtest.Options{Auth: method, TLS: true})
 		for _, mode := range []string{"disable", "require", "verify-ca", "verify-full"} {
 			t.Run(method+"/"+mode, func(t *testing.T) {
-				srv := pgtest.Start(t, pgtest.Options{Auth: method, TLS: true})
 				pem, err := os.ReadFile(srv.CA)
 				if err != nil {
 					t.Fatal(err)

@@ -22,17 +22,18 @@ const (
 
 // expect is one awaited reply.
 type expect struct {
-	reply   reply
-	hidden  bool // the message was ours, so its reply is swallowed
-	path    bool // it is part of asking for the search path
-	segment uint64
-	st      *statement // of Parse, Describe, Bind
-	po      *portal    // of Describe, Bind, Execute
-	oldSt   *statement // what it replaced or closed, put back if it never ran
-	oldPo   *portal
-	run     *run
-	why     *protocol.Refusal
-	notices []protocol.Notice
+	reply    reply
+	hidden   bool // the message was ours, so its reply is swallowed
+	rowsOnly bool // NoData is swallowed
+	path     bool // it is part of asking for the search path
+	segment  uint64
+	st       *statement // of Parse, Describe, Bind
+	po       *portal    // of Describe, Bind, Execute
+	oldSt    *statement // what it replaced or closed, put back if it never ran
+	oldPo    *portal
+	run      *run
+	why      *protocol.Refusal
+	notices  []protocol.Notice
 }
 
 // queue is a ring of awaited replies in the order in which they will come.
