@@ -27,7 +27,7 @@ func Apply(m policy.Mask, t Type, key Key, value []byte) ([]byte, error) {
 		return nil, nil
 	}
 	t = t.base()
-	if t.Elem != nil {
+	if t.array() {
 		return nil, cannot(m, t, "arrays are masked in the database only")
 	}
 	switch m.Kind {

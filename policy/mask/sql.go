@@ -24,7 +24,7 @@ func SQL(m policy.Mask, column string, t Type, key Key) (string, error) {
 	if m.Kind == policy.MaskNull {
 		return collated("CAST(NULL AS "+t.cast()+")", t), nil
 	}
-	if t.Elem != nil {
+	if t.array() {
 		return array(m, column, t, key)
 	}
 	var masked string
@@ -63,7 +63,7 @@ func array(m policy.Mask, column string, t Type, key Key) (string, error) {
 	elem := *t.Elem
 	elem.Mod = t.Mod
 	elem.Collation = t.Collation
-	if elem.Kind == 'd' || elem.Elem != nil {
+	if elem.Kind == 'd' || elem.array() {
 		return "", cannot(m, t, "for arrays of domains there is only null")
 	}
 	one, err := SQL(m, `"sluice e"."v"`, elem, key)

@@ -25,7 +25,8 @@ var (
 	varchar20   = base(1043, "varchar", 24)
 	varchar     = base(1043, "varchar", -1)
 	bpchar20    = base(1042, "bpchar", 24)
-	name        = base(19, "name", -1)
+	char        = mask.Type{OID: 18, Name: `pg_catalog."char"`, Mod: -1, Kind: 'b', Category: 'Z'}
+	name        = mask.Type{OID: 19, Name: "pg_catalog.name", Mod: -1, Kind: 'b', Category: 'S', Elem: &char}
 	int2        = base(21, "int2", -1)
 	int4        = base(23, "int4", -1)
 	int8        = base(20, "int8", -1)
@@ -77,7 +78,7 @@ var agreement = []struct {
 }{
 	{text, []policy.Mask{null, email, constant, first2, last4, hash}, texts},
 	{varchar, []policy.Mask{null, email, constant, first2, last4, hash}, texts},
-	{name, []policy.Mask{null, email, constant, first2, last4}, texts[:16]},
+	{name, []policy.Mask{null, email, constant, first2, last4, hash}, texts[:16]},
 	{varchar8, []policy.Mask{null, email, constant, first2, last4}, texts[:6]},
 	{varchar5, []policy.Mask{null, email, constant, first2, last4}, texts[:6]},
 	{varchar20, []policy.Mask{null, email, constant, first2, last4, hash}, texts[:16]},

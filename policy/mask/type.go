@@ -65,6 +65,12 @@ func (t Type) base() Type {
 	return t
 }
 
+// array reports whether values are arrays. Types such as name and point have an
+// element type too, and are none.
+func (t Type) array() bool {
+	return t.Elem != nil && (t.Category == 'A' || t.Category == 0)
+}
+
 // text reports whether the type's values are character strings.
 func (t Type) text() bool {
 	switch t.OID {
@@ -93,7 +99,7 @@ func (t Type) precision() (p, s int, ok bool) {
 
 // cast returns the type's name with its modifier.
 func (t Type) cast() string {
-	if t.Elem != nil {
+	if t.array() {
 		elem := *t.Elem
 		elem.Mod = t.Mod
 		return elem.cast() + "[]"
