@@ -120,3 +120,26 @@ func maskKey(dir string) ([]byte, error) {
 	}
 	return key, nil
 }
+
+// GivePrivate gives files that root made in the proxy's directory to the proxy.
+func GivePrivate(state string) error {
+	dir := PrivateDir(state)
+	info, err := os.Stat(dir)
+	if err != nil {
+		return err
+	}
+	st, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return nil
+	}
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := os.Lchown(filepath.Join(dir, e.Name()), int(st.Uid), int(st.Gid)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
