@@ -18,8 +18,9 @@
 SEC("sockops")
 int sluice_accept(struct bpf_sock_ops *ctx)
 {
-	__u32 family = ctx->family;
-	__u32 server_port = ctx->local_port, client_port = ctx->remote_port;
+	__u32 family = FIELD(ctx->family);
+	__u32 server_port = FIELD(ctx->local_port), client_port = FIELD(ctx->remote_port);
+	__be32 client4, server4;
 	struct handover *handover;
 	struct tuple tuple = {};
 	struct bpf_sock *sk;
@@ -29,18 +30,13 @@ int sluice_accept(struct bpf_sock_ops *ctx)
 	sk = ctx->sk;
 	if (!sk)
 		return 1;
+	SET_IP6(&tuple.client, ctx->remote_ip6);
+	SET_IP6(&tuple.server, ctx->local_ip6);
+	client4 = FIELD(ctx->remote_ip4);
+	server4 = FIELD(ctx->local_ip4);
 	if (family == AF_INET) {
-		set_ip4(&tuple.client, ctx->remote_ip4);
-		set_ip4(&tuple.server, ctx->local_ip4);
-	} else {
-		tuple.client.word[0] = ctx->remote_ip6[0];
-		tuple.client.word[1] = ctx->remote_ip6[1];
-		tuple.client.word[2] = ctx->remote_ip6[2];
-		tuple.client.word[3] = ctx->remote_ip6[3];
-		tuple.server.word[0] = ctx->local_ip6[0];
-		tuple.server.word[1] = ctx->local_ip6[1];
-		tuple.server.word[2] = ctx->local_ip6[2];
-		tuple.server.word[3] = ctx->local_ip6[3];
+		set_ip4(&tuple.client, client4);
+		set_ip4(&tuple.server, server4);
 	}
 	tuple.client_port = bpf_ntohl(client_port);
 	tuple.server_port = server_port;

@@ -20,10 +20,7 @@ int sluice_gate6(struct bpf_sock_addr *ctx)
 	__be16 port = ctx->user_port;
 	struct address a;
 
-	a.word[0] = ctx->user_ip6[0];
-	a.word[1] = ctx->user_ip6[1];
-	a.word[2] = ctx->user_ip6[2];
-	a.word[3] = ctx->user_ip6[3];
+	SET_IP6(&a, ctx->user_ip6);
 	normalise(&a);
 	return enter(ctx, &a, port);
 }

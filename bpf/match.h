@@ -10,6 +10,26 @@
 #define LOOPBACK4 bpf_htonl(0x7f000001)
 #define MAPPED bpf_htonl(0xffff)
 
+/*
+ * FIELD reads a field of a context. Without it clang merges the reads of two branches
+ * into one through a computed pointer, which the verifier does not let us follow.
+ */
+#define FIELD(field)                    \
+	({                              \
+		__u32 value = (field);  \
+		barrier_var(value);     \
+		value;                  \
+	})
+
+/* SET_IP6 copies an array of four. */
+#define SET_IP6(a, field)                       \
+	do {                                    \
+		(a)->word[0] = FIELD((field)[0]); \
+		(a)->word[1] = FIELD((field)[1]); \
+		(a)->word[2] = FIELD((field)[2]); \
+		(a)->word[3] = FIELD((field)[3]); \
+	} while (0)
+
 static __always_inline void set_ip4(struct address *a, __be32 ip)
 {
 	a->word[0] = 0;

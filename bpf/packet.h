@@ -13,35 +13,6 @@ enum packet {
 	PACKET_BAD,   /* cannot be understood, or is routed by its source */
 };
 
-/* options4 tells if the options of an IPv4 header are harmless. */
-static __always_inline int options4(struct __sk_buff *skb, __u32 at, __u32 length)
-{
-	__u8 option[2];
-
-	for (int i = 0; i < 40; i++) {
-		if (!length)
-			return 1;
-		if (bpf_skb_load_bytes(skb, at, option, 1))
-			return 0;
-		if (option[0] == 0)
-			return 1;
-		if (option[0] == 1) { /* no operation */
-			at++;
-			length--;
-			continue;
-		}
-		if (option[0] == 131 || option[0] == 137) /* loose, strict source route */
-			return 0;
-		if (length < 2 || bpf_skb_load_bytes(skb, at, option, 2))
-			return 0;
-		if (option[1] < 2 || option[1] > length)
-			return 0;
-		at += option[1];
-		length -= option[1];
-	}
-	return 0;
-}
-
 /* port_of reads the destination port of a transport whose ports come first. */
 static __always_inline int port_of(struct __sk_buff *skb, __u32 at, __u8 protocol, __be16 *port)
 {
@@ -62,18 +33,19 @@ static __always_inline int parse4(struct __sk_buff *skb, __u32 at, struct addres
 {
 	__u8 h[20];
 	__u32 length;
+	int packet;
 
 	if (bpf_skb_load_bytes(skb, at, h, sizeof(h)))
 		return PACKET_BAD;
 	length = (h[0] & 15) * 4;
 	if (h[0] >> 4 != 4 || length < 20)
 		return PACKET_BAD;
-	if (length > 20 && !options4(skb, at + 20, length - 20))
-		return PACKET_BAD;
 	if ((h[6] & 0x1f) || h[7])
 		return PACKET_OTHER; /* a later fragment: useless without the first */
 	set_ip4(a, *(__be32 *)(h + 16));
-	return port_of(skb, at + length, h[9], port);
+	packet = port_of(skb, at + length, h[9], port);
+	/* With options the address may not be where it ends: a source route. */
+	return length > 20 && packet == PACKET_TO ? PACKET_BAD : packet;
 }
 
 static __always_inline int parse6(struct __sk_buff *skb, __u32 at, struct address *a, __be16 *port)

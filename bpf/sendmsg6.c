@@ -17,10 +17,7 @@ int sluice_sendmsg6(struct bpf_sock_addr *ctx)
 	struct address a;
 	__u64 leaf, task;
 
-	a.word[0] = ctx->user_ip6[0];
-	a.word[1] = ctx->user_ip6[1];
-	a.word[2] = ctx->user_ip6[2];
-	a.word[3] = ctx->user_ip6[3];
+	SET_IP6(&a, ctx->user_ip6);
 	normalise(&a);
 	if (!captured(&a, port))
 		return 1;

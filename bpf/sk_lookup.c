@@ -23,27 +23,24 @@ volatile const __u16 listener_port6;
 SEC("sk_lookup")
 int sluice_lookup(struct bpf_sk_lookup *ctx)
 {
-	__u32 slot = listener_slot, family = ctx->family, port = ctx->local_port;
+	__u32 slot = listener_slot, family = FIELD(ctx->family), port = FIELD(ctx->local_port);
+	__be32 client4, server4;
 	struct tuple tuple = {};
 	struct bpf_sock *sk;
 	long err;
 
 	if (ctx->protocol != 6)
 		return SK_PASS;
+	SET_IP6(&tuple.client, ctx->remote_ip6);
+	SET_IP6(&tuple.server, ctx->local_ip6);
+	client4 = FIELD(ctx->remote_ip4);
+	server4 = FIELD(ctx->local_ip4);
 	if (family == AF_INET) {
-		set_ip4(&tuple.client, ctx->remote_ip4);
-		set_ip4(&tuple.server, ctx->local_ip4);
-		if (port == listener_port4 && tuple.server.word[3] == (redirect_net | bpf_htonl(1)))
+		set_ip4(&tuple.client, client4);
+		set_ip4(&tuple.server, server4);
+		if (port == listener_port4 && server4 == (redirect_net | bpf_htonl(1)))
 			return SK_DROP;
 	} else {
-		tuple.client.word[0] = ctx->remote_ip6[0];
-		tuple.client.word[1] = ctx->remote_ip6[1];
-		tuple.client.word[2] = ctx->remote_ip6[2];
-		tuple.client.word[3] = ctx->remote_ip6[3];
-		tuple.server.word[0] = ctx->local_ip6[0];
-		tuple.server.word[1] = ctx->local_ip6[1];
-		tuple.server.word[2] = ctx->local_ip6[2];
-		tuple.server.word[3] = ctx->local_ip6[3];
 		if (port == listener_port6 && !tuple.server.word[0] && !tuple.server.word[1] &&
 		    !tuple.server.word[2] && tuple.server.word[3] == bpf_htonl(1))
 			return SK_DROP;

@@ -17,12 +17,16 @@
 
 static __always_inline void offer(struct bpf_sock_ops *ctx)
 {
-	__u32 family = ctx->family;
-	__u32 client_port = ctx->local_port, server_port = ctx->remote_port;
+	__u32 family = FIELD(ctx->family);
+	__u32 client_port = FIELD(ctx->local_port), server_port = FIELD(ctx->remote_port);
+	__be32 client4 = FIELD(ctx->local_ip4), server4 = FIELD(ctx->remote_ip4);
+	struct address client6, server6;
 	struct handover handover = {};
 	struct intent *intent;
 	struct bpf_sock *sk = ctx->sk;
 
+	SET_IP6(&client6, ctx->local_ip6);
+	SET_IP6(&server6, ctx->remote_ip6);
 	if (!sk)
 		return;
 	intent = bpf_sk_storage_get(&intents, sk, 0, 0);
@@ -30,17 +34,11 @@ static __always_inline void offer(struct bpf_sock_ops *ctx)
 		return;
 	intent->tuple.netns = intent->origin.netns;
 	if (intent->origin.family == AF_INET) {
-		set_ip4(&intent->tuple.client, ctx->local_ip4);
-		set_ip4(&intent->tuple.server, ctx->remote_ip4);
+		set_ip4(&intent->tuple.client, client4);
+		set_ip4(&intent->tuple.server, server4);
 	} else if (family == AF_INET6) {
-		intent->tuple.client.word[0] = ctx->local_ip6[0];
-		intent->tuple.client.word[1] = ctx->local_ip6[1];
-		intent->tuple.client.word[2] = ctx->local_ip6[2];
-		intent->tuple.client.word[3] = ctx->local_ip6[3];
-		intent->tuple.server.word[0] = ctx->remote_ip6[0];
-		intent->tuple.server.word[1] = ctx->remote_ip6[1];
-		intent->tuple.server.word[2] = ctx->remote_ip6[2];
-		intent->tuple.server.word[3] = ctx->remote_ip6[3];
+		intent->tuple.client = client6;
+		intent->tuple.server = server6;
 	} else {
 		return;
 	}
