@@ -10,7 +10,10 @@
 // bypass_own.sql and benign_own.sql are this repository's additions.
 package corpus
 
-import _ "embed"
+import (
+	"embed"
+	"strings"
+)
 
 // Setup is the SQL that makes the schema, run by a superuser in a new database.
 //
@@ -22,15 +25,8 @@ var Setup string
 //go:embed roles.sql
 var Roles string
 
-// Bypass are the cases that try to get values out or effects in.
-//
-//go:embed bypass.sql
-var Bypass string
-
-// Benign are ordinary statements that must keep working.
-//
-//go:embed benign.sql
-var Benign string
+//go:embed bypass*.sql benign*.sql
+var files embed.FS
 
 // A File is one file of cases.
 type File struct {
@@ -39,10 +35,19 @@ type File struct {
 	Benign bool // must keep working, as opposed to must not get through
 }
 
-// Files lists the corpora.
+// Files lists the corpora: bypass*.sql and benign*.sql.
 func Files() []File {
-	return []File{
-		{"bypass.sql", Bypass, false},
-		{"benign.sql", Benign, true},
+	entries, err := files.ReadDir(".")
+	if err != nil {
+		panic(err) // the folder is compiled in
 	}
+	var all []File
+	for _, e := range entries {
+		text, err := files.ReadFile(e.Name())
+		if err != nil {
+			panic(err)
+		}
+		all = append(all, File{e.Name(), string(text), strings.HasPrefix(e.Name(), "benign")})
+	}
+	return all
 }
