@@ -204,6 +204,7 @@ func (a *analysis) result(all []*Function, args []value) value {
 	for i := range args {
 		v = v.plus(args[i])
 	}
+	all = a.plausible(all, args)
 	out := value{mask: v.mask, raw: v.raw, typ: all[0].Result}
 	for _, f := range all[1:] {
 		if f.Result != out.typ {
@@ -232,15 +233,18 @@ func (a *analysis) result(all []*Function, args []value) value {
 			out.open = true
 		case t.Kind == CompositeKind && out.typ == 0:
 			out.open = true
-		case t.Kind == PseudoType:
-			out.typ = 0
-			for i := range args {
-				if args[i].row != nil {
-					out.row = args[i].row
-				} else if cols := a.compositeColumns(args[i]); cols != nil {
-					out.row = cols
-				}
+		case t.Kind == PseudoType && len(all) == 1:
+			out.typ = a.polymorphic(f, args)
+			switch r := a.c.TypeByOID(out.typ); {
+			case rowArgument(f, args) != nil:
+				out.row = rowArgument(f, args)
+			case r == nil:
+				out.open = true
+			case r.Kind == CompositeKind:
+				out.row = a.compositeColumns(out)
 			}
+		case t.Kind == PseudoType:
+			out.typ, out.open = 0, true
 		}
 	}
 	for i := range out.row {
@@ -249,6 +253,84 @@ func (a *analysis) result(all []*Function, args []value) value {
 		}
 	}
 	return out
+}
+
+// plausible leaves out those of all that the server cannot pick: by the number of
+// arguments, and where an array stands for none or the reverse.
+func (a *analysis) plausible(all []*Function, args []value) []*Function {
+	if len(all) == 1 {
+		return all
+	}
+	out := filter(all, func(f *Function) bool {
+		if len(args) < len(f.Args)-f.Defaults || len(args) > len(f.Args) && !f.Variadic {
+			return false
+		}
+		for i := range args {
+			t := a.c.BaseType(args[i].typ)
+			if i >= len(f.Args) || f.Variadic || t == nil {
+				continue
+			}
+			p := a.c.TypeByOID(f.Args[i])
+			array := anyArray[f.Args[i]] || p != nil && p.Category == "A"
+			if anyRange[f.Args[i]] && t.Category != "R" {
+				return false
+			}
+			if array != (t.Category == "A") && !anyElement[f.Args[i]] && !(p != nil && p.Kind == PseudoType && !array) {
+				return false
+			}
+		}
+		return true
+	})
+	if len(out) == 0 {
+		return all
+	}
+	return out
+}
+
+// Polymorphic pseudo-types (pg_type.dat), by what they stand for.
+var (
+	anyElement = map[uint32]bool{2283: true, 2776: true, 3500: true, 5077: true, 5079: true}
+	anyArray   = map[uint32]bool{2277: true, 5078: true}
+	anyRange   = map[uint32]bool{3831: true, 4537: true, 4538: true, 5080: true}
+)
+
+// polymorphic is the type that a result of a pseudo-type has, 0 if it can't be told.
+func (a *analysis) polymorphic(f *Function, args []value) uint32 {
+	for i := range args {
+		if i >= len(f.Args) || args[i].typ == 0 {
+			continue
+		}
+		var element uint32
+		switch {
+		case anyElement[f.Args[i]]:
+			element = args[i].typ
+		case anyArray[f.Args[i]]:
+			element = a.element(args[i].typ)
+		default:
+			continue
+		}
+		switch {
+		case element == 0:
+		case anyElement[f.Result]:
+			return element
+		case anyArray[f.Result]:
+			return a.arrayOf(element)
+		}
+	}
+	if !anyElement[f.Result] && !anyArray[f.Result] {
+		return f.Result
+	}
+	return 0
+}
+
+// rowArgument returns the columns of the row that f makes another one of.
+func rowArgument(f *Function, args []value) []column {
+	for i := range args {
+		if i < len(f.Args) && anyElement[f.Args[i]] && anyElement[f.Result] && args[i].row != nil {
+			return append([]column(nil), args[i].row...)
+		}
+	}
+	return nil
 }
 
 func sameOutputs(a, b []Output) bool {

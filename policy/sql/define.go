@@ -204,13 +204,14 @@ func (a *analysis) definition(n *pg.Node) outcome {
 // forbids it where one does.
 func (a *analysis) ddl(action protocol.Action, n *pg.Node) {
 	a.tag = nodeName(n)
-	a.access(protocol.Access{Action: action, Object: a.whole()})
-	st := protocol.Statement{Understood: true, Tag: a.tag, Accesses: a.accesses}
+	st := protocol.Statement{Understood: true, Tag: a.tag, Accesses: []protocol.Access{{Action: action, Object: a.whole()}}}
+	r := &protocol.Refusal{Code: "42501", Message: nodeName(n) + " is not allowed",
+		Detail: "What such a statement does cannot be told from its text, or reaches past the tables that policies are about."}
 	if d := a.v.Decide(&st); d.Verdict == protocol.Deny && d.Rule != "" {
-		a.refuse(a.denial(d))
+		r.Rule, r.Detail, r.Hint = d.Rule, a.denial(d).Detail, d.Allowed
 	}
-	a.refuse(&protocol.Refusal{Code: "42501", Message: nodeName(n) + " is not allowed",
-		Detail: "What such a statement does cannot be told from its text, or reaches past the tables that policies are about."})
+	a.accesses, a.order = nil, nil
+	a.refuse(r)
 }
 
 // ddlAction is the action of a kind of statement.

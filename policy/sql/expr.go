@@ -59,7 +59,7 @@ func (a *analysis) expr(n *pg.Node, s *scope) value {
 		return a.subLink(x.SubLink, s)
 	case *pg.Node_AArrayExpr:
 		v := a.all(x.AArrayExpr.Elements, s)
-		return value{mask: v.mask, raw: v.raw}
+		return value{mask: v.mask, raw: v.raw, typ: a.arrayOf(v.typ)}
 	case *pg.Node_RowExpr:
 		return a.row(x.RowExpr.Args, s)
 	case *pg.Node_AIndirection:
@@ -154,12 +154,13 @@ func isNull(n *pg.Node) bool { return n.GetAConst() != nil && n.GetAConst().Isnu
 
 // nullTest may look at a masked column: NULL stays NULL in every mask.
 func (a *analysis) nullTest(n *pg.Node, s *scope) {
-	a.untested++
-	v := a.expr(n, s)
-	a.untested--
-	if v.mask != nil && n.GetColumnRef() == nil {
-		a.condition(v, "IS NULL over an expression")
+	if n.GetColumnRef() == nil {
+		a.condition(a.expr(n, s), "IS NULL over an expression")
+		return
 	}
+	a.untested++
+	a.expr(n, s)
+	a.untested--
 }
 
 func (a *analysis) caseExpr(c *pg.CaseExpr, s *scope) value {
@@ -309,6 +310,16 @@ func (a *analysis) compositeColumns(v value) []column {
 		}
 	}
 	return cols
+}
+
+// arrayOf is the array type of an element's type. An array of arrays has the
+// type of its elements.
+func (a *analysis) arrayOf(typ uint32) uint32 {
+	t := a.c.TypeByOID(typ)
+	if t == nil || t.Category == "A" {
+		return typ
+	}
+	return t.Array
 }
 
 func (a *analysis) element(typ uint32) uint32 {

@@ -49,7 +49,11 @@ func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protoco
 		return &protocol.Judgement{Refusal: refused}, false
 	}
 	budget := workBudget
-	t := &judge{c: c, v: v, o: &o, text: q.Text, path: q.Path, masks: make(map[*Relation][]*masked), budget: &budget}
+	path := q.Path
+	if len(path) == 0 {
+		path = defaultPath(c)
+	}
+	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, masks: make(map[*Relation][]*masked), budget: &budget}
 	j = &protocol.Judgement{Text: q.Text, Plans: make([]protocol.Plan, 0, len(tree.Stmts))}
 	if q.Parse && len(tree.Stmts) > 1 {
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"}}, false
@@ -84,6 +88,17 @@ func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protoco
 	}
 	j.Text, j.Edits = text, edits
 	return j, false
+}
+
+// defaultPath is what a session finds that has set nothing.
+func defaultPath(c *Catalog) []string {
+	path := []string{"pg_catalog"}
+	for _, s := range []string{c.User, "public"} {
+		if c.Schema(s) != nil {
+			path = append(path, s)
+		}
+	}
+	return path
 }
 
 // sameShape checks that what was made of a text parses, into as many statements.

@@ -417,11 +417,10 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 		a.copyOption(n.GetDefElem())
 	}
 	if x.Query != nil {
-		o, ok := a.queryStmt(x.Query)
-		if !ok || x.IsFrom {
+		if _, ok := a.queryStmt(x.Query); !ok || x.IsFrom {
 			a.unknown(x.Query)
 		}
-		return outcome{tag: "COPY", columns: o.columns, effect: protocol.Effect{Kind: protocol.CopiesOut}}
+		return outcome{tag: "COPY", effect: protocol.Effect{Kind: protocol.CopiesOut}}
 	}
 	if x.IsFrom {
 		ref := a.target(x.Relation, protocol.Insert, "insert")
@@ -490,7 +489,7 @@ func (a *analysis) copyOut(x *pg.CopyStmt) outcome {
 		a.copyText(x, ref, cols)
 		ref.target = true
 	}
-	return outcome{tag: "COPY", columns: cols, effect: protocol.Effect{Kind: protocol.CopiesOut}}
+	return outcome{tag: "COPY", effect: protocol.Effect{Kind: protocol.CopiesOut}}
 }
 
 func (a *analysis) copyText(x *pg.CopyStmt, ref *reference, cols []column) {
