@@ -161,7 +161,7 @@ func (s session) copyIn(ctx context.Context) (string, error) {
 		return "", err
 	}
 	defer tx.Rollback()
-	st, err := tx.PrepareContext(ctx, pq.CopyInSchema("app", "orders", "id", "customer_id", "total"))
+	st, err := tx.PrepareContext(ctx, "COPY app.orders (id, customer_id, total) FROM STDIN")
 	if err != nil {
 		return "", err
 	}
