@@ -2,6 +2,7 @@ package policy
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -87,7 +88,35 @@ func (d *decoder) checkRule(r *Rule, n ast.Node, given map[string]ast.Node) {
 			}
 		}
 	}
+	if len(r.Actions) > 0 {
+		d.checkBare(r)
+	}
 	d.checkAffected(r, at("match"), at("actions"))
+}
+
+// checkBare refuses patterns that would match nothing: who writes "users" means
+// a table, and a setting is in no schema.
+func (d *decoder) checkBare(r *Rule) {
+	bare, qualified := false, r.AnyAction // what the actions may be about
+	for _, a := range r.Actions {
+		switch a {
+		case protocol.Set, protocol.Listen:
+			bare = true
+		case protocol.Create, protocol.Alter, protocol.Drop, protocol.Grant:
+			bare, qualified = true, true
+		default:
+			qualified = true
+		}
+	}
+	for _, p := range slices.Concat(r.On, r.Except) {
+		switch {
+		case p.Name == "*" && p.Schema == "":
+		case p.Schema == "" && (!bare || r.AnyAction):
+			d.problems.add(p.Pos, `%q names no table: write "schema.%s"; a bare name is a setting (set), a channel (listen) or a schema (ddl)`, p, p)
+		case p.Schema != "" && !qualified:
+			d.problems.add(p.Pos, `%q has a schema, and what these actions are about has none: write a bare name, or "*"`, p)
+		}
+	}
 }
 
 // checkAffected refuses bounds that could never be kept.

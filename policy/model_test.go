@@ -120,7 +120,10 @@ func someRules(r *rand.Rand) string {
 			on = append(on, second)
 		}
 		if r.IntN(8) == 0 {
-			on = []string{pick(r, "*", "app")}
+			on = []string{"*"}
+			if action == "drop" {
+				on = []string{pick(r, "*", "app")}
+			}
 		}
 		fmt.Fprintf(&b, "  - {effect: %s, actions: [%s], on: ['%s']", effect, action, strings.Join(on, "', '"))
 		if r.IntN(3) == 0 {

@@ -62,6 +62,9 @@ func TestErrorsHavePlaces(t *testing.T) {
 		{"allow everything by omission", head + policyHead + "  rules: [{effect: allow, actions: [select]}]\n", `15:11: a rule that allows needs "on"; "*" is everything`},
 		{"upper case", head + policyHead + "  rules: [{effect: deny, actions: [select], on: [app.Users]}]\n", `write users, or '"Users"' in double quotes`},
 		{"glob", head + policyHead + "  rules: [{effect: deny, actions: [select], on: [app.user*]}]\n", `a part is a whole name or *`},
+		{"bare", head + policyHead + "  rules: [{effect: deny, actions: [any], on: [users]}]\n", `15:47: "users" names no table: write "schema.users"`},
+		{"bare except", head + policyHead + "  rules: [{effect: allow, actions: [select], on: [app.*], except: [users]}]\n", `"users" names no table`},
+		{"setting with a schema", head + policyHead + "  rules: [{effect: deny, actions: [set], on: [\"*.*\"]}]\n", `"*.*" has a schema`},
 		{"columns of delete", head + policyHead + "  rules: [{effect: deny, actions: [delete], on: [app.users.a]}]\n", `delete concerns whole objects`},
 		{"scope", head + policyHead + "  rules: [{effect: deny, actions: [select], match: {scope: x}}]\n", `unknown field "scope" in match; known: affected, filtered, time`},
 		{"affected", head + policyHead + "  rules: [{effect: allow, actions: [update], on: [a.b], match: {affected: \">5\"}}]\n", `a rule that allows is bounded from above: write affected: "<=5"`},
@@ -97,7 +100,7 @@ func TestErrorsHavePlaces(t *testing.T) {
 }
 
 func TestAllErrorsAtOnce(t *testing.T) {
-	text := head + "  colour: red\n  conditions: maybe\n" + policyHead + "  rules: [{effect: no, actions: [x], on: [y]}]\n"
+	text := head + "  colour: red\n  conditions: maybe\n" + policyHead + "  rules: [{effect: no, actions: [x], on: [a.y]}]\n"
 	_, err := policy.Load([]policy.File{{Name: "b.yaml", Data: []byte(text)}, {Name: "a.yaml", Data: []byte("kind: x")}})
 	var syntax *policy.SyntaxError
 	if !errors.As(err, &syntax) {
