@@ -13,7 +13,6 @@ import (
 type rule struct {
 	*Rule
 	id       string // "policy/rule"
-	order    int    // of rules with equal effect, the first names the decision
 	grant    bool
 	actions  uint64 // bit per protocol.Action
 	function bool   // made of a Policy's functions: objects of kind Function only
