@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"net"
 	"net/netip"
 	"net/url"
 	"os"
@@ -110,7 +111,7 @@ func (h *hub) run(ctx context.Context) error {
 			unix.Close(fd) // no message to us has one
 		}
 		switch {
-		case errors.Is(err, io.EOF):
+		case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 			return nil
 		case err != nil:
 			return err

@@ -90,7 +90,7 @@ func (p *proxy) run() error {
 	defer p.end()
 	for {
 		m, fd, err := p.conn.Receive()
-		if errors.Is(err, io.EOF) {
+		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
 			return nil
 		}
 		if err != nil {
