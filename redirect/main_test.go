@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"runtime"
 	"syscall"
 	"testing"
 
@@ -15,6 +16,10 @@ import (
 // in network and mount namespaces of its own: nothing it does there is seen outside, but
 // its cgroups. From there it starts itself as workloads and as agents.
 const roleVariable = "SLUICETEST_REDIRECT_ROLE"
+
+// init keeps the first thread out of the way: what it does to its namespaces would be
+// seen as the process's.
+func init() { runtime.LockOSThread() }
 
 func TestMain(m *testing.M) {
 	switch os.Getenv(roleVariable) {

@@ -41,7 +41,7 @@ func inNamespace(netns *os.File, do func() error) error {
 
 func sameNamespace(netns *os.File) bool {
 	var own, other unix.Stat_t
-	if unix.Stat("/proc/self/ns/net", &own) != nil || unix.Fstat(int(netns.Fd()), &other) != nil {
+	if unix.Stat("/proc/thread-self/ns/net", &own) != nil || unix.Fstat(int(netns.Fd()), &other) != nil {
 		return false
 	}
 	return own.Ino == other.Ino && own.Dev == other.Dev
@@ -71,7 +71,7 @@ func NetnsCookie(netns *os.File) (cookie uint64, err error) {
 // reopen gives a descriptor of its own for a namespace; nil is that of this process.
 func reopen(netns *os.File) (*os.File, error) {
 	if netns == nil {
-		return os.Open("/proc/self/ns/net")
+		return os.Open("/proc/thread-self/ns/net")
 	}
 	fd, err := unix.FcntlInt(netns.Fd(), unix.F_DUPFD_CLOEXEC, 3)
 	if err != nil {
