@@ -17,7 +17,6 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 	_ "github.com/lib/pq"
 
-	"sluicegate.io/sluice/protocol/postgres"
 	"sluicegate.io/sluice/test/pgtest"
 )
 
@@ -260,5 +259,3 @@ func TestReset(t *testing.T) {
 		}
 	}
 }
-
-var _ = postgres.Options{}
