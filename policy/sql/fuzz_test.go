@@ -1,6 +1,8 @@
 package sql_test
 
 import (
+	"bytes"
+	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"os"
@@ -19,15 +21,20 @@ import (
 
 // snapshot is a catalog of the corpus schema with all of shop, so that fuzzing
 // needs no server. SLUICE_UPDATE=1 makes it anew.
-const snapshot = "testdata/catalog.json"
+const snapshot = "testdata/catalog.json.gz"
 
 var shopCatalog = sync.OnceValues(func() (*sql.Catalog, error) {
-	b, err := os.ReadFile(snapshot)
+	f, err := os.Open(snapshot)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	z, err := gzip.NewReader(f)
 	if err != nil {
 		return nil, err
 	}
 	c := new(sql.Catalog)
-	return c, json.Unmarshal(b, c)
+	return c, json.NewDecoder(z).Decode(c)
 })
 
 func TestSnapshot(t *testing.T) {
@@ -44,7 +51,13 @@ func TestSnapshot(t *testing.T) {
 	if err := os.MkdirAll(filepath.Dir(snapshot), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.WriteFile(snapshot, b, 0o644); err != nil {
+	var buf bytes.Buffer
+	z, _ := gzip.NewWriterLevel(&buf, gzip.BestCompression)
+	z.Write(b)
+	if err := z.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(snapshot, buf.Bytes(), 0o644); err != nil {
 		t.Fatal(err)
 	}
 }
