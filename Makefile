@@ -14,7 +14,7 @@ FUZZTIME ?= 60s
 
 ##@ Every day
 build: ## Compile the one static binary, out/sluice
-	CGO_ENABLED=1 $(GO) build -trimpath -tags $(TAGS) -o out/sluice \
+	CGO_ENABLED=1 $(GO) build -tags $(TAGS) -o out/sluice \
 	  -ldflags '$(STATIC) -X main.version=$(VERSION) -X main.commit=$(COMMIT)' ./agent/cmd/sluice
 demo: ## Show the whole path on this machine, with a real database (root)
 	@scripts/setup.sh demo
@@ -52,7 +52,7 @@ conformance: build ## Suites of pgx, lib/pq and PostgreSQL itself, direct and th
 	@scripts/setup.sh test
 	$(GO) run ./test/conformance
 test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
-	@test/kernels/run.sh
+	@test/kernels/run-all.sh
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
 	@scripts/fuzz.sh 30m
 clean: ## Remove ./out
