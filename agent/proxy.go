@@ -90,7 +90,7 @@ func (p *proxy) run() error {
 	defer p.end()
 	for {
 		m, fd, err := p.conn.Receive()
-		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) {
+		if errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed) || errors.Is(err, unix.ECONNRESET) {
 			return nil
 		}
 		if err != nil {

@@ -67,6 +67,8 @@ type redirector struct {
 	refused  atomic.Pointer[string] // why the last configuration was
 	generate atomic.Uint64
 	swap     sync.Mutex // one configuration change at a time
+	telling  sync.Mutex
+	ailing   map[string]bool // problems that were logged; under telling
 
 	accepting chan struct{}
 	handling  sync.WaitGroup
@@ -91,9 +93,20 @@ func newRedirector(o Options) (*redirector, error) {
 	}
 	r := &redirector{o: o, log: o.Log, started: time.Now(),
 		accepting: make(chan struct{}, maxAccepting), ready: make(chan struct{})}
+	// The proxy works in another directory.
+	config, err := filepath.Abs(o.Config)
+	if err != nil {
+		return nil, fmt.Errorf("configuration: %w", err)
+	}
 	set, files, err := LoadConfig(o.Config)
 	if err != nil {
 		return nil, err
+	}
+	r.o.Config = config
+	if o.State != "" {
+		if o.State, err = filepath.Abs(o.State); err != nil {
+			return nil, fmt.Errorf("state directory: %w", err)
+		}
 	}
 	if r.mount, err = enroll.Mount(); err != nil {
 		return nil, err

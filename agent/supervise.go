@@ -11,6 +11,7 @@ import (
 
 	"sluicegate.io/sluice/agent/channel"
 	"sluicegate.io/sluice/agent/sandbox"
+	"sluicegate.io/sluice/redirect"
 )
 
 const (
@@ -70,8 +71,10 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 	serving := make(chan error, 1)
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	go func() { serving <- h.run(life) }()
-	err = r.introduce(ctx, h)
+	greeting, stop := context.WithCancel(ctx)
+	go func() { serving <- h.run(life); stop() }()
+	err = r.introduce(greeting, h)
+	stop()
 	if err == nil {
 		r.hub.Store(h)
 		r.once.Do(func() { close(r.ready) })
@@ -136,6 +139,8 @@ func (r *redirector) report(ctx context.Context) error {
 }
 
 func (r *redirector) tell(h *hub) {
+	r.telling.Lock()
+	defer r.telling.Unlock()
 	data, err := json.Marshal(r.facts())
 	if err != nil {
 		r.log.Warn("report", "error", err)
@@ -169,10 +174,7 @@ func (r *redirector) facts() *channel.Facts {
 			"namespaces": {uint64(s.Namespaces), uint64(s.NamespacesMax)},
 		}
 	}
-	for _, p := range r.kernel.Health() {
-		f.Problems = append(f.Problems, p.Text)
-		r.log.Warn("redirection is not healthy", "code", p.Code, "problem", p.Text)
-	}
+	f.Problems, f.Warnings = r.health()
 	for _, w := range r.set.Workloads() {
 		f.Workloads = append(f.Workloads, channel.Workload(w))
 	}
@@ -182,4 +184,28 @@ func (r *redirector) facts() *channel.Facts {
 			Reads: s.Reads, Errors: s.Errors}
 	}
 	return f
+}
+
+// health asks the kernel. What other programs could do if this agent were dead is
+// worth a warning, and does not make it any less ready. Each is logged when it is new.
+func (r *redirector) health() (problems, warnings []string) {
+	now := map[string]bool{}
+	for _, p := range r.kernel.Health() {
+		if p.Code == redirect.ProblemStranger {
+			warnings = append(warnings, p.Text)
+		} else {
+			problems = append(problems, p.Text)
+		}
+		now[p.Text] = true
+		if !r.ailing[p.Text] {
+			r.log.Warn("redirection is not as it should be", "code", p.Code, "problem", p.Text)
+		}
+	}
+	for text := range r.ailing {
+		if !now[text] {
+			r.log.Info("redirection: a problem is gone", "problem", text)
+		}
+	}
+	r.ailing = now
+	return problems, warnings
 }

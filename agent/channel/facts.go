@@ -10,6 +10,7 @@ type Facts struct {
 	Maps      map[string][2]uint64 `json:"maps,omitempty"` // name to used, max
 	Refusals  map[string]uint64    `json:"refusals,omitempty"`
 	Problems  []string             `json:"problems,omitempty"` // of redirect's Health
+	Warnings  []string             `json:"warnings,omitempty"` // of what does not make it less ready
 	Workloads []Workload           `json:"workloads"`
 	Restarts  uint64               `json:"restarts"` // of the proxy
 

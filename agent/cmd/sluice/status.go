@@ -82,6 +82,11 @@ func printStatus(cmd *cobra.Command, s *agent.Status) {
 	for _, p := range s.Problems {
 		fmt.Fprintf(w, "problem     %s\n", p)
 	}
+	if s.Facts != nil {
+		for _, p := range s.Facts.Warnings {
+			fmt.Fprintf(w, "warning     %s\n", p)
+		}
+	}
 	for _, o := range s.Observe {
 		fmt.Fprintf(w, "OBSERVE     %s does not enforce: nothing is refused or masked\n", o)
 	}
