@@ -21,18 +21,22 @@ type held struct {
 	client *stream
 	parent context.Context
 
-	mu     sync.Mutex
-	inside bool
-	ctx    context.Context
-	stop   context.CancelCauseFunc
+	mu       sync.Mutex
+	inside   bool
+	calls    uint64 // counts enter
+	seen     uint64 // calls when the timer last fired
+	armed    bool
+	watching bool
+	ctx      context.Context
+	stop     context.CancelCauseFunc
 
-	timer *time.Timer
+	timer *time.Timer   // fires at most once each patience, since most calls take microseconds
 	done  chan struct{} // one token for each watch that has ended
 }
 
 func newHeld(parent context.Context, client *stream) *held {
 	h := &held{client: client, parent: parent, done: make(chan struct{}, 1)}
-	h.timer = time.AfterFunc(time.Hour, h.watch)
+	h.timer = time.AfterFunc(time.Hour, h.look)
 	h.timer.Stop()
 	return h
 }
@@ -46,22 +50,30 @@ func (h *held) enter() context.Context {
 		h.ctx, h.stop = context.WithCancelCause(h.parent)
 	}
 	h.inside = true
+	h.calls++
+	if !h.armed {
+		h.armed = true
+		h.timer.Reset(patience)
+	}
 	ctx := h.ctx
 	h.mu.Unlock()
-	h.timer.Reset(patience)
 	return ctx
 }
 
 // leave ends a call.
 func (h *held) leave() {
-	if !h.timer.Stop() {
+	h.mu.Lock()
+	h.inside = false
+	watching := h.watching
+	h.mu.Unlock()
+	if watching {
 		h.client.conn.SetReadDeadline(time.Unix(1, 0))
 		<-h.done
 		h.client.conn.SetReadDeadline(time.Time{})
+		h.mu.Lock()
+		h.watching, h.armed = false, false
+		h.mu.Unlock()
 	}
-	h.mu.Lock()
-	h.inside = false
-	h.mu.Unlock()
 }
 
 // cancel cancels the call under way, and reports whether there is one.
@@ -74,18 +86,38 @@ func (h *held) cancel() bool {
 	return h.inside
 }
 
-// close lets go of the last context.
+// close lets go of the last context and the timer.
 func (h *held) close() {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	h.timer.Stop()
+	h.inside = false
 	if h.stop != nil {
 		h.stop(nil)
 	}
 }
 
+// look starts to watch if the call that it saw last time is still under way.
+func (h *held) look() {
+	h.mu.Lock()
+	switch {
+	case !h.inside:
+		h.armed = false
+		h.mu.Unlock()
+	case h.seen != h.calls:
+		h.seen = h.calls
+		h.timer.Reset(patience)
+		h.mu.Unlock()
+	default:
+		h.watching = true
+		h.mu.Unlock()
+		h.watch()
+		h.done <- struct{}{}
+	}
+}
+
 // watch reads ahead of the client until leave, so that its end is noticed.
 func (h *held) watch() {
-	defer func() { h.done <- struct{}{} }()
 	buf := make([]byte, 4096)
 	for len(h.client.ahead) < aheadLimit {
 		n, err := h.client.conn.Read(buf)
