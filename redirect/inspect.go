@@ -217,12 +217,21 @@ func statusLine(pid, name string) (string, error) {
 	return "", fmt.Errorf("no %s in the status of process %s", name, pid)
 }
 
-// sameNS tells if a process is in the namespace of the host's first process. When that
-// cannot be read, it is taken to be.
+// initial are the inodes of the first namespaces, from include/linux/proc_ns.h.
+var initial = map[string]string{"user": "user:[4026531837]", "pid": "pid:[4026531836]"}
+
+// sameNS tells if a process is in one of the host's namespaces. The network of the host
+// is that of its first process, or, where that cannot be read, of this one. What is not
+// known is taken to be the host's.
 func sameNS(pid, kind string) bool {
-	host, err := os.Readlink("/proc/1/ns/" + kind)
-	if err != nil {
-		return true
+	host := initial[kind]
+	if host == "" {
+		var err error
+		if host, err = os.Readlink("/proc/1/ns/" + kind); err != nil {
+			if host, err = os.Readlink("/proc/self/ns/" + kind); err != nil {
+				return true
+			}
+		}
 	}
 	own, err := os.Readlink(filepath.Join("/proc", pid, "ns", kind))
 	return err != nil || own == host

@@ -146,9 +146,9 @@ func TestSideBySide(t *testing.T) {
 
 // TestSweep removes what a dead agent left, once its workload has ended.
 func TestSweep(t *testing.T) {
-	w := newWorld(t)
+	root := "/sys/fs/bpf/sluicetest-redirect-sweep"
+	w := newWorld(t, func(o *redirect.Options) { o.Pin = root + "/one" })
 	p := w.worker(processOptions{})
-	root := filepath.Dir(w.options.Pin)
 	sweep := func(want int, when string) {
 		t.Helper()
 		if removed, err := redirect.Sweep(root); err != nil || len(removed) != want {
@@ -203,7 +203,7 @@ func TestDial(t *testing.T) {
 func TestNoIPv6(t *testing.T) {
 	w := newWorld(t)
 	within(t, w.wl, func() error {
-		return os.WriteFile("/proc/thread-self/net/../../sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0)
+		return os.WriteFile("/proc/sys/net/ipv6/conf/lo/disable_ipv6", []byte("1"), 0)
 	})
 	w.listener.Close()
 	w.listen()

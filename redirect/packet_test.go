@@ -4,7 +4,6 @@ import (
 	"encoding/binary"
 	"net"
 	"net/netip"
-	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -32,12 +31,12 @@ func packetAct(a []string) string {
 	defer unix.Close(fd)
 	sa := &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index, Halen: 6}
 	copy(sa.Addr[:], mac)
-	if err := unix.Sendto(fd, packet, 0, sa); err != nil {
-		return errno(err)
-	}
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
 	b := make([]byte, 2000)
-	for end := time.Now().Add(400 * time.Millisecond); time.Now().Before(end); {
+	for range 5 { // the neighbours must find each other first
+		if err := unix.Sendto(fd, packet, 0, sa); err != nil {
+			return errno(err)
+		}
 		n, _, err := unix.Recvfrom(fd, b, 0)
 		if err != nil {
 			continue
