@@ -121,6 +121,10 @@ func checkSplice(t testing.TB, c *sql.Catalog, v *policy.View, q *protocol.Query
 			for _, r := range x.Relations {
 				targets[r.GetRangeVar().Location] = true
 			}
+		case *pg.ConstraintsSetStmt:
+			for _, r := range x.Constraints { // names of constraints
+				targets[r.GetRangeVar().Location] = true
+			}
 		case *pg.LockingClause:
 			for _, r := range x.LockedRels {
 				targets[r.GetRangeVar().Location] = true

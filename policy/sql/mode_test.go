@@ -1,0 +1,120 @@
+package sql_test
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"sluicegate.io/sluice/policy/sql"
+	"sluicegate.io/sluice/protocol"
+)
+
+func judgeOffline(t *testing.T, options, text string) *protocol.Judgement {
+	t.Helper()
+	c, err := shopCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	j, _ := sql.Judge(c, view(t, fmt.Sprintf(shopPolicy, options)), &protocol.Query{Text: text, Path: []string{"pg_catalog", "public"}}, sql.Options{})
+	return j
+}
+
+func TestConditionsMask(t *testing.T) {
+	j := judgeOffline(t, "conditions: mask", `SELECT id FROM app.customers WHERE email = 'a' ORDER BY ssn`)
+	if j.Refusal != nil || len(j.Notices) != 2 || !strings.Contains(j.Notices[0].Message, "email of app.customers is masked") {
+		t.Errorf("refusal %v, notices %v", j.Refusal, j.Notices)
+	}
+	// What a statement writes to is not masked, so that no condition on it can see a mask.
+	if j := judgeOffline(t, "conditions: mask", `DELETE FROM app.customers WHERE email = 'a'`); j.Refusal == nil {
+		t.Error("a write may read a true value")
+	}
+}
+
+func TestObserve(t *testing.T) {
+	for _, text := range []string{`SELECT v FROM app.secrets`, `SELECT FROM WHERE`,
+		`DO $$ BEGIN END $$`, `BEGIN; DROP TABLE app.orders; COMMIT`} {
+		j := judgeOffline(t, "enforce: observe", text)
+		if j.Refusal != nil || j.Text != text || j.Hold || len(j.Edits) > 0 {
+			t.Errorf("%q: %+v", text, j)
+			continue
+		}
+		some := false
+		for _, p := range j.Plans {
+			some = some || p.Observed
+		}
+		if !some {
+			t.Errorf("%q: nothing was observed: %+v", text, j.Plans)
+		}
+	}
+	j := judgeOffline(t, "enforce: observe", `BEGIN; DROP TABLE app.orders; COMMIT`)
+	if len(j.Plans) != 3 || j.Plans[0].Effect.Kind != protocol.Begin || j.Plans[2].Effect.Kind != protocol.End {
+		t.Errorf("effects are lost: %+v", j.Plans)
+	}
+}
+
+func TestPlans(t *testing.T) {
+	j := judgeOffline(t, "", `SELECT id, email AS e, upper(ssn) FROM app.customers`)
+	want := []protocol.Column{
+		{Name: "id", Relation: protocol.Object{Kind: protocol.Relation, Schema: "app", Name: "customers"}, Column: "id"},
+		{Name: "e", Sensitive: true, Tag: "email"}, {Name: "upper", Sensitive: true, Tag: "ssn"},
+	}
+	p := j.Plans[0]
+	if fmt.Sprint(p.Columns) != fmt.Sprint(want) || !p.Returns || !p.Sensitive || p.Verdict != protocol.Mask || j.Named {
+		t.Errorf("%+v", p)
+	}
+	for text, effect := range map[string]protocol.Effect{
+		"PREPARE p AS SELECT 1":                       {Kind: protocol.Prepares, Name: "p", Text: "SELECT 1"},
+		"DECLARE c CURSOR FOR SELECT 1 ":              {Kind: protocol.Declares, Name: "c", Text: "SELECT 1"},
+		"EXECUTE p(1)":                                {Kind: protocol.Executes, Name: "p"},
+		"DEALLOCATE ALL":                              {Kind: protocol.Deallocates},
+		"CLOSE ALL":                                   {Kind: protocol.Closes},
+		"FETCH ALL FROM c":                            {Kind: protocol.Fetches, Name: "c"},
+		"SET search_path = app":                       {Kind: protocol.ChangesPath},
+		"DISCARD ALL":                                 {Kind: protocol.Discards},
+		"SAVEPOINT s":                                 {Kind: protocol.Savepoint, Name: "s"},
+		"COPY app.orders FROM STDIN":                  {Kind: protocol.CopiesIn},
+		"COPY (SELECT 1) TO STDOUT":                   {Kind: protocol.CopiesOut},
+		"SELECT set_config('search_path','',0::bool)": {Kind: protocol.ChangesPath},
+	} {
+		j := judgeOffline(t, "", text)
+		if j.Refusal != nil {
+			t.Errorf("%q: %v", text, j.Refusal)
+			continue
+		}
+		got := j.Plans[0].Effect
+		inner := got.Inner
+		got.Inner = nil
+		if got != effect || (effect.Text != "") != (inner != nil) {
+			t.Errorf("%q: %+v, want %+v", text, got, effect)
+		}
+	}
+}
+
+// TestStale checks that a caller learns when its catalog may be old, and that
+// what is not there looks like what may not be seen.
+func TestStale(t *testing.T) {
+	c, err := shopCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := view(t, fmt.Sprintf(shopPolicy, ""))
+	ask := func(text string) (*protocol.Refusal, bool) {
+		j, stale := sql.Judge(c, v, &protocol.Query{Text: text}, sql.Options{})
+		return j.Refusal, stale
+	}
+	for _, text := range []string{"SELECT 1 FROM app.nope", "SELECT nope FROM app.orders", "SELECT nope(1)", "SELECT 1::nope", "SELECT 1 FROM hidden.nope"} {
+		if r, stale := ask(text); r == nil || !stale {
+			t.Errorf("%q: %v, stale %v", text, r, stale)
+		}
+	}
+	there, _ := ask("SELECT 1 FROM app.secrets")
+	also, _ := ask("SELECT nope FROM app.secrets")
+	if there.Message != also.Message || there.Code != also.Code {
+		t.Errorf("%v is not %v", there, also)
+	}
+	gone, _ := ask("SELECT 1 FROM hidden.nope")
+	name := strings.NewReplacer("hidden.nope", "app.secrets")
+	if gone.Code != there.Code || name.Replace(gone.Message) != there.Message || name.Replace(gone.Detail) != there.Detail {
+		t.Errorf("%+v is not %+v", gone, there)
+	}
+}
