@@ -28,6 +28,11 @@ var Roles string
 //go:embed bypass*.sql benign*.sql
 var files embed.FS
 
+// BypassOwn are further attempts, in classes that Bypass does not have.
+//
+//go:embed bypass_own.sql
+var BypassOwn string
+
 // A File is one file of cases.
 type File struct {
 	Name   string
