@@ -8,6 +8,8 @@ import (
 	"path/filepath"
 	"strings"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -93,14 +95,29 @@ func (p *pins) removeOthers() error {
 	return nil
 }
 
-// removePins removes dir and everything in it, the links first.
+// removePins removes dir and everything in it. Links are detached first: when a link is
+// only unpinned, its program may run a little longer.
 func removePins(dir string) error {
-	for _, sub := range []string{filepath.Join(dir, "links"), dir} {
-		if err := os.RemoveAll(sub); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return fmt.Errorf("pin: %w", err)
+	var failed error
+	err := filepath.WalkDir(dir, func(path string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() || filepath.Base(filepath.Dir(path)) != "links" {
+			return nil
 		}
+		l, err := link.LoadPinnedLink(path, nil)
+		if err != nil {
+			return nil // a program that a filter of clsact holds
+		}
+		defer l.Close()
+		// Where a cgroup or namespace is gone there is nothing to detach from.
+		if err := l.Detach(); err != nil && !errors.Is(err, unix.ENOLINK) && !errors.Is(err, ebpf.ErrNotSupported) {
+			failed = errors.Join(failed, fmt.Errorf("pin %s: %w", path, err))
+		}
+		return nil
+	})
+	if err := os.RemoveAll(dir); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("pin: %w", err)
 	}
-	return nil
+	return errors.Join(err, failed)
 }
 
 // mountBPFFS mounts the usual bpffs if dir is to be on it and it is not there.
