@@ -182,7 +182,12 @@ func (a *analysis) call(x *pg.FuncCall, s *scope) value {
 		}
 		return value{typ: int8OID}
 	}
-	return a.result(all, args)
+	out := a.result(all, args)
+	if out.typ == boolOID && !aggregate {
+		a.condition(out, "a comparison by function "+f[len(f)-1])
+		return value{typ: boolOID}
+	}
+	return out
 }
 
 // argument is one argument of a call, where "t.*" is a row.

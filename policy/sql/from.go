@@ -195,11 +195,11 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) []*item {
 		m.value = lv.plus(rv)
 		switch j.Jointype {
 		case pg.JoinType_JOIN_RIGHT:
-			m.value = rv
+			m.value, m.ref, m.index = rv, r.ref, r.index
 			m.mask = lv.plus(rv).mask
 		case pg.JoinType_JOIN_FULL:
 		default:
-			m.value = lv
+			m.value, m.ref, m.index = lv, l.ref, l.index
 			m.mask = lv.plus(rv).mask
 		}
 		merged = append(merged, m)

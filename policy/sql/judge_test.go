@@ -135,6 +135,8 @@ var statements = []struct{ text, want string }{
 	{`SELECT email(c) FROM app.customers c WHERE id=1`, `!|a\*\*\*`},
 	{`SELECT (x).* FROM (SELECT c AS x FROM app.customers c WHERE id=1) y`, `a\*\*\*`},
 	{`SELECT email IS DISTINCT FROM NULL FROM app.customers WHERE id=1`, `\|t`},
+	{`SELECT starts_with(ssn, '123') FROM app.customers`, `!comparison by function`},
+	{`SELECT id, c.name, count(*) FROM app.customers c JOIN app.orders o USING (id) WHERE id=1 GROUP BY id`, `1\|Alice\|1`},
 	{`SELECT email = 'x' FROM app.customers`, `!a comparison`},
 	{`SELECT id FROM app.customers WHERE (email IS NULL) IS FALSE AND id=1`, `\|1`},
 	{`SELECT length(ssn), md5(ssn)::uuid IS NOT NULL FROM app.customers WHERE id=1`, `!cannot be cast|\|`},

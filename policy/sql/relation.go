@@ -144,7 +144,11 @@ func (a *analysis) family(r *Relation) []*Relation {
 // viewMasks analyses the definition of a view, if anything sensitive is below it.
 func (a *analysis) viewMasks(r *Relation) []*masked {
 	for _, oid := range r.Calls {
-		a.allowedCode(a.c.FunctionByOID(oid), "view "+r.object().String())
+		f := a.c.FunctionByOID(oid)
+		if f != nil && f.Set && !a.v.Function(f.Schema, f.Name) {
+			a.denyFunction(f, -1) // makes rows out of anything: pg_stat_statements, dblink
+		}
+		a.allowedCode(f, "view "+r.object().String())
 	}
 	below := false
 	for _, d := range r.Depends {
