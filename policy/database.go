@@ -66,6 +66,8 @@ type Database struct {
 	Detect     []string // names of content detectors, see Detectors
 	Conditions ConditionMode
 	Enforce    Enforcement
+	Mode       Mode
+	Role       Role // of ModeRole, with every default filled in
 }
 
 // Endpoint is an address that workloads dial for a Database. Exactly one of

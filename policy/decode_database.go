@@ -28,7 +28,10 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 		field{"conditions", choice(d, &db.Conditions, "conditions",
 			word[ConditionMode]{"deny", ConditionsDeny}, word[ConditionMode]{"mask", ConditionsMask})},
 		field{"enforce", d.enforce(&db.Enforce)},
+		field{"mode", choice(d, &db.Mode, "mode", word[Mode]{"inline", ModeInline}, word[Mode]{"role", ModeRole})},
+		field{"role", d.role(&db.Role)},
 	)
+	d.completeRole(spec, db)
 	if db.Credential.Passthrough && db.ClientAuth != ClientTrust {
 		d.errorf(spec, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
 	}

@@ -39,6 +39,7 @@ func (s *Set) link(p *problems) {
 				p.add(pol.place(tag), "policy %q reveals the tag %q, which none of its databases has", pol.Name, clip(tag))
 			}
 		}
+		s.linkRole(pol, p)
 		s.linkSubjects(pol, p)
 		s.linkTests(pol, p)
 	}
