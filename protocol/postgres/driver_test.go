@@ -230,7 +230,19 @@ func TestServerDies(t *testing.T) {
 		r.send(query("select repeat('x', 1000) from generate_series(1, 10000000)"))
 		time.Sleep(300 * time.Millisecond)
 		p.cancel()
-		p.wg.Go(func() { time.Sleep(0) })
+	})
+	t.Run("client leaves a limited statement", func(t *testing.T) {
+		p := start(t, server(t).Addr(), nil)
+		r := dialRaw(t, p.ln.Addr().String(), pgDatabase(t))
+		r.send(query("/*millis=60000*/ select pg_sleep(60)"))
+		time.Sleep(50 * time.Millisecond)
+		r.conn.(*net.TCPConn).SetLinger(0)
+		r.conn.Close()
+		select {
+		case <-p.errs:
+		case <-time.After(5 * time.Second):
+			t.Error("the session did not end")
+		}
 	})
 	t.Run("half-closed", func(t *testing.T) {
 		r := dialRaw(t, p.ln.Addr().String(), pgDatabase(t))

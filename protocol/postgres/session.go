@@ -156,12 +156,12 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	if !unhook() {
 		<-se.done
 	}
-	se.cancels.Wait()
 	se.mu.Lock()
-	se.core.close()
+	se.core.close() // stops the clocks too
 	se.client.release()
 	se.server.release()
 	se.mu.Unlock()
+	se.cancels.Wait()
 	return se.err
 }
 
