@@ -91,7 +91,7 @@ func start(t testing.TB, o processOptions) *process {
 	path, err := workerPath()
 	must(t, err)
 	cmd := exec.Command(path)
-	cmd.Env = append(os.Environ(), roleVariable+"=worker")
+	cmd.Env = append(os.Environ(), roleVariable+"=worker", "GODEBUG=asyncpreemptoff=1") // its signals would interrupt calls
 	cmd.Stderr = os.Stderr
 	cmd.ExtraFiles = o.files
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: o.unshare}
