@@ -335,8 +335,8 @@ func (a *analysis) columnRef(x *pg.ColumnRef, s *scope) value {
 		if len(x.Fields) == 1 {
 			a.fail("42601", x.Location, "* is not allowed here")
 		}
-		it, _ := a.starItem(x, s)
-		return a.wholeRow(it)
+		it, at := a.starItem(x, s)
+		return a.itemRow(x, it, at)
 	}
 	f := fieldNames(x)
 	switch len(f) {
@@ -371,10 +371,7 @@ func (a *analysis) columnRef(x *pg.ColumnRef, s *scope) value {
 			return *it.open
 		}
 		a.strip(x, len(f), it)
-		if it.ref != nil && it.ref.target {
-			a.fail("42501", x.Location, "a whole row of %s cannot be used here", it.ref.rel.object())
-		}
-		return a.attribute(a.wholeRow(it), name)
+		return a.attribute(a.itemRow(x, it, at), name)
 	}
 	a.fail("42601", x.Location, "improper qualified name")
 	return value{}
@@ -400,6 +397,12 @@ func (a *analysis) rowReference(x *pg.ColumnRef, f []string, it *item, at *scope
 	if it.single && len(it.cols) == 1 {
 		return a.resolved(x, f, &it.cols[0], it, at)
 	}
+	return a.itemRow(x, it, at)
+}
+
+// itemRow is a FROM item as one value. That of a statement's own target holds
+// true values, and cannot be replaced.
+func (a *analysis) itemRow(x *pg.ColumnRef, it *item, at *scope) value {
 	if it.open != nil {
 		return *it.open
 	}
