@@ -27,6 +27,8 @@ type judge struct {
 	masks  map[*Relation][]*masked
 	budget *int
 	block  block
+	// shadows is the schema of the views of mode role, "" in mode inline.
+	shadows string
 }
 
 // analysis is the state of analysing one statement.
@@ -202,7 +204,7 @@ func (a *analysis) relationFor(rv *pg.RangeVar, action protocol.Action) *Relatio
 	}
 	if rv.Schemaname != "" {
 		if r := a.c.Relation(rv.Schemaname, rv.Relname); r != nil {
-			return r
+			return a.ownShadow(r, rv.Location)
 		}
 		a.noRelation(rv.Schemaname, rv.Relname, rv.Location, action)
 	}
@@ -223,7 +225,7 @@ func (a *analysis) relationFor(rv *pg.RangeVar, action protocol.Action) *Relatio
 		a.pins = make(map[*pg.RangeVar]*Relation)
 	}
 	a.pins[rv] = r
-	return r
+	return a.ownShadow(r, rv.Location)
 }
 
 func (a *analysis) needPath(at int32) {

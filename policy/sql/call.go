@@ -224,7 +224,11 @@ func (a *analysis) result(all []*Function, args []value) value {
 			}
 		}
 		for i := range o {
-			out.row = append(out.row, column{name: o[i].Name, value: value{mask: v.mask, raw: v.raw, typ: o[i].Type}})
+			name := o[i].Name
+			if name == "" {
+				name = "column" + itoa(i+1)
+			}
+			out.row = append(out.row, column{name: name, value: value{mask: v.mask, raw: v.raw, typ: o[i].Type}})
 		}
 		return out
 	}

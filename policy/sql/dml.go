@@ -47,6 +47,7 @@ func (a *analysis) target(rv *pg.RangeVar, action protocol.Action, event string)
 	}
 	a.refs[rv] = ref
 	a.order = append(a.order, ref)
+	a.shadow(ref)
 	if ref.masks != nil {
 		a.sensitive = true
 	}
@@ -316,6 +317,9 @@ func (a *analysis) mergeStmt(x *pg.MergeStmt, up *scope) []column {
 	}
 	ref := a.target(x.Relation, protocol.Merge, "merge")
 	rel := ref.rel
+	if a.c.ServerVersion < 170000 {
+		a.unwritable(ref, "MERGE", "Use INSERT ... ON CONFLICT, UPDATE or DELETE.")
+	}
 	it := a.relationItem(ref, x.Relation.Alias)
 	s.items = a.fromItem(x.SourceRelation, s)
 	s.items = append([]*item{it}, s.items...)

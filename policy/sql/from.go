@@ -131,6 +131,7 @@ func (a *analysis) reference(rel *Relation, rv *pg.RangeVar) *reference {
 	}
 	a.refs[rv] = ref
 	a.order = append(a.order, ref)
+	a.shadow(ref)
 	return ref
 }
 

@@ -53,7 +53,7 @@ func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protoco
 	if len(path) == 0 {
 		path = defaultPath(c)
 	}
-	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, masks: make(map[*Relation][]*masked), budget: &budget}
+	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, masks: make(map[*Relation][]*masked), budget: &budget, shadows: confined(v)}
 	j = &protocol.Judgement{Text: q.Text, Plans: make([]protocol.Plan, 0, len(tree.Stmts))}
 	if q.Parse && len(tree.Stmts) > 1 {
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"}}, false

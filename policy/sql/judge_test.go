@@ -266,6 +266,9 @@ var statements = []struct{ text, want string }{
 	{`COPY (WITH x AS (UPDATE app.people SET id=id WHERE id=7 RETURNING *) SELECT * FROM x) TO STDOUT`, `\*\*\*4321`},
 	{`SELECT ((SELECT c FROM app.customers c WHERE id=1)).ssn`, `!.`}, // the server cannot tell the columns of the mask's row
 	{`SELECT x.* FROM app.customers c CROSS JOIN LATERAL (SELECT c.*) x WHERE c.id=1`, `\*\*\*6789`},
+	{`SELECT v.* FROM app.customers x, LATERAL (VALUES (x.*, 1)) v WHERE x.id=1`, `\*\*\*6789`},
+	{`SELECT v.column4, column7 FROM app.customers x, LATERAL (VALUES (x.*, 1)) v WHERE x.id=1`, `\*\*\*6789\|1`},
+	{`UPDATE app.customers SET balance=balance WHERE id=1 RETURNING (SELECT column4 FROM (VALUES (customers.*)) v)`, `!.`},
 	{`SELECT v.y FROM app.customers x, LATERAL (VALUES (x.ssn)) v(y) WHERE x.id=1`, `\*\*\*6789`},
 	{`SELECT customers FROM app.customers WHERE id=1`, `\*\*\*6789`},
 	{`SELECT app/*x*/./*y*/customers . "ssn"FROM app . customers WHERE id=1--`, `\*\*\*6789`},

@@ -21,6 +21,10 @@ type reference struct {
 	reads   []bool // by index into rel.Columns
 	sys     []string
 	rowUsed bool
+	// confined says that a view takes its place whatever is masked, in mode role;
+	// shadow is that view, nil if there is none.
+	confined bool
+	shadow   *Relation
 }
 
 func (r *reference) read(i int) {
@@ -47,7 +51,7 @@ func (r *reference) system(name string) {
 	}
 }
 
-func (r *reference) spliced() bool { return r.masks != nil && !r.target }
+func (r *reference) spliced() bool { return r.confined || r.masks != nil && !r.target }
 
 // columns returns the names of the columns that are read, in order of number.
 func (r *reference) columns() []string {

@@ -211,15 +211,14 @@ func mergeColumns(l, r []column) []column {
 func (a *analysis) values(x *pg.SelectStmt, s *scope) []column {
 	var cols []column
 	for i, n := range x.ValuesLists {
-		items := n.GetList().GetItems()
+		row := a.valuesRow(n.GetList().GetItems(), s)
 		if i == 0 {
-			cols = valueColumns(len(items))
+			cols = valueColumns(len(row))
 		}
-		if len(items) != len(cols) {
+		if len(row) != len(cols) {
 			a.fail("42601", -1, "VALUES lists must all be the same length")
 		}
-		for j, e := range items {
-			v := a.expr(e, s)
+		for j, v := range row {
 			if i == 0 {
 				cols[j].value = value{mask: v.mask, raw: v.raw, typ: v.typ, row: v.row}
 			} else if v.mask != nil {
@@ -228,6 +227,27 @@ func (a *analysis) values(x *pg.SelectStmt, s *scope) []column {
 		}
 	}
 	return cols
+}
+
+// valuesRow is one row of VALUES, in which stars stand for columns.
+func (a *analysis) valuesRow(list []*pg.Node, s *scope) []value {
+	row := make([]value, 0, len(list))
+	for _, e := range list {
+		if ref := e.GetColumnRef(); ref != nil && isStar(ref) {
+			for _, c := range a.starColumns(ref, s, false) {
+				row = append(row, c.value)
+			}
+			continue
+		}
+		if ind := e.GetAIndirection(); ind != nil && len(ind.Indirection) > 0 && ind.Indirection[len(ind.Indirection)-1].GetAStar() != nil {
+			for _, c := range a.spread(ind, s) {
+				row = append(row, c.value)
+			}
+			continue
+		}
+		row = append(row, a.expr(e, s))
+	}
+	return row
 }
 
 // with analyses WITH queries into s.

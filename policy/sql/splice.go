@@ -164,9 +164,20 @@ func (a *analysis) splice(r *reference) {
 	if r.sample != nil {
 		at, stop := a.sampleText(r.sample)
 		sample = " " + a.text[at:stop]
+		if r.confined {
+			sample = a.shadowSample(r.sample)
+		}
 		a.replace(at, stop, "")
 	}
-	text := a.subselect(r.rel, r.masks, r.sys, only, sample)
+	var text string
+	switch {
+	case r.target:
+		text = a.shadowTarget(r, only)
+	case r.confined:
+		text = a.shadowSource(r, only, sample)
+	default:
+		text = a.subselect(r.rel, r.masks, r.sys, only, sample)
+	}
 	if a.is(first-1, pg.Token_TABLE) {
 		// TABLE name is short for SELECT * FROM name.
 		first--
@@ -264,7 +275,7 @@ func (a *analysis) spliceStar(s star) {
 	for _, it := range s.items {
 		for i := range it.cols {
 			c := &it.cols[i]
-			if c.ref != nil && c.ref.spliced() && len(c.ref.sys) > 0 || c.inline && c.mask != nil {
+			if c.ref != nil && c.ref.spliced() && (len(c.ref.sys) > 0 || c.ref.target) || c.inline && c.mask != nil {
 				spell = true
 			}
 		}
@@ -279,14 +290,18 @@ func (a *analysis) spliceStar(s star) {
 			if c.system {
 				continue
 			}
-			name := quote(c.name)
+			place := []string{c.name}
 			if c.from != nil {
-				name = quote(c.from.alias) + "." + name
+				place = []string{c.from.alias, c.name}
 			} else if it.alias != "" {
-				name = quote(it.alias) + "." + name
+				place = []string{it.alias, c.name}
+			}
+			name := quote(place[0])
+			if len(place) > 1 {
+				name += "." + quote(place[1])
 			}
 			if c.inline && c.mask != nil {
-				name = a.maskSQL(c.mask, c.col, name) + " AS " + quote(c.name)
+				name = a.returned(c, place) + " AS " + quote(c.name)
 			}
 			parts = append(parts, name)
 		}
@@ -314,14 +329,10 @@ func (a *analysis) strip(x *pg.ColumnRef, fields int, it *item) {
 // inline replaces a reference to a column by its mask, in a scalar sub-select
 // that keeps the name of the output column.
 func (a *analysis) inline(x *pg.ColumnRef, f []string, c *column) {
-	ref := quote(f[0])
-	for _, p := range f[1:] {
-		ref += "." + quote(p)
-	}
 	if a.inlines == nil {
 		a.inlines = make(map[*pg.ColumnRef]string)
 	}
-	a.inlines[x] = "(SELECT " + a.maskSQL(c.mask, c.col, ref) + " AS " + quote(c.name) + ")"
+	a.inlines[x] = "(SELECT " + a.returned(c, f) + " AS " + quote(c.name) + ")"
 }
 
 // apply makes the text for the server out of the edits.

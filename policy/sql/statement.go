@@ -424,6 +424,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 	}
 	if x.IsFrom {
 		ref := a.target(x.Relation, protocol.Insert, "insert")
+		a.unwritable(ref, "COPY FROM", "Use INSERT with several rows.")
 		var cols []string
 		for _, n := range x.Attlist {
 			cols = append(cols, a.attribute1(ref.rel, n))
@@ -484,10 +485,10 @@ func (a *analysis) copyOut(x *pg.CopyStmt) outcome {
 			}
 		}
 	}
-	if ref.masks != nil {
+	if ref.spliced() {
 		// Its place in the text is replaced here, not as a FROM item's would be.
 		a.copyText(x, ref, cols)
-		ref.target = true
+		ref.target, ref.confined = true, false
 	}
 	return outcome{tag: "COPY", effect: protocol.Effect{Kind: protocol.CopiesOut}}
 }
@@ -509,14 +510,18 @@ func (a *analysis) copyText(x *pg.CopyStmt, ref *reference, cols []column) {
 	list := make([]string, 0, len(cols))
 	for _, c := range cols {
 		name := quote(c.name)
-		if c.mask != nil {
+		if c.mask != nil && !ref.confined {
 			name = a.maskSQL(c.mask, c.col, name) + " AS " + name
 		}
 		list = append(list, name)
 	}
 	delete(a.pins, x.Relation)
-	a.replace(int(t[first].Start), int(t[end-1].End), "(SELECT "+strings.Join(list, ", ")+" FROM ONLY "+
-		quote(ref.rel.Schema)+"."+quote(ref.rel.Name)+")")
+	from := " FROM ONLY " + quote(ref.rel.Schema) + "." + quote(ref.rel.Name)
+	if ref.confined {
+		a.shadowSource(ref, true, "") // refuses columns that the view does not have
+		from = a.shadowFrom(ref, true, "")
+	}
+	a.replace(int(t[first].Start), int(t[end-1].End), "(SELECT "+strings.Join(list, ", ")+from+")")
 }
 
 // copyOption allows the options that say how values are written.
