@@ -72,7 +72,7 @@ func (p *proxy) status() *Status {
 }
 
 func (p *proxy) sessions(w http.ResponseWriter, r *http.Request) {
-	all, err := record.Sessions(p.o.Records, record.Filter{Limit: 10_000})
+	all, err := record.Sessions(recordsDir, record.Filter{Limit: 10_000})
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
@@ -81,25 +81,25 @@ func (p *proxy) sessions(w http.ResponseWriter, r *http.Request) {
 }
 
 func (p *proxy) replay(w http.ResponseWriter, r *http.Request) {
-	s, err := record.Find(p.o.Records, r.PathValue("id"))
+	s, err := record.Find(recordsDir, r.PathValue("id"))
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusNotFound)
 		return
 	}
-	stream(w, func(yield func(*record.Event, error) bool) { record.Read(p.o.Records, s.ID)(yield) })
+	stream(w, func(yield func(*record.Event, error) bool) { record.Read(recordsDir, s.ID)(yield) })
 }
 
 func (p *proxy) tail(w http.ResponseWriter, r *http.Request) {
 	var id record.ID
 	if text := r.URL.Query().Get("session"); text != "" {
-		s, err := record.Find(p.o.Records, text)
+		s, err := record.Find(recordsDir, text)
 		if err != nil {
 			http.Error(w, err.Error(), http.StatusNotFound)
 			return
 		}
 		id = s.ID
 	}
-	stream(w, record.Tail(r.Context(), p.o.Records, id))
+	stream(w, record.Tail(r.Context(), recordsDir, id))
 }
 
 // stream sends one event a line.

@@ -94,6 +94,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		return StatusAgent, cmpError(err, errors.New("the agent ended"))
 	}
 	status, err = r.command(path, o, p)
+	r.stopping.Store(true)
 	if eerr := p.end(); eerr != nil {
 		r.log.Warn("processes left", "error", eerr)
 	}

@@ -3,6 +3,7 @@ package agent
 import (
 	"context"
 	"crypto/x509"
+	"debug/elf"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -26,15 +27,24 @@ import (
 	"sluicegate.io/sluice/policy"
 )
 
-// channelFD is the descriptor that the proxy inherits.
-const channelFD = 3
+// The descriptors that the proxy inherits.
+const (
+	channelFD = 3 + iota
+	_         // its own directory
+	_         // directory of recordings
+	endFD
+)
+
+// As paths, which is how the packages below want a directory.
+const (
+	privateDir = "/proc/self/fd/4"
+	recordsDir = "/proc/self/fd/5"
+)
 
 // ProxyOptions are the arguments of the proxy process.
 type ProxyOptions struct {
-	Private string // its own directory
-	Records string // directory of recordings
-	Level   string // of its log
-	Sealed  bool   // the second of its two steps, see package sandbox
+	Level  string // of its log
+	Sealed bool   // the second of its two steps, see package sandbox
 }
 
 // Proxy is the unprivileged process. The redirector starts it; nobody else has a use
@@ -42,11 +52,11 @@ type ProxyOptions struct {
 func Proxy(o ProxyOptions) error {
 	if !o.Sealed {
 		// Descriptors that our parent was given by its own are nothing for us.
-		if err := unix.CloseRange(channelFD+1, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		if err := unix.CloseRange(endFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 			return fmt.Errorf("close inherited descriptors: %w", err)
 		}
-		args := []string{"sluice", "proxy", "--private", o.Private, "--records", o.Records, "--level", o.Level, "--sealed"}
-		return sandbox.Enter(sandbox.Options{ReadWrite: []string{o.Private, o.Records}, Optional: true}, args, nil)
+		args := []string{"sluice", "proxy", "--level", o.Level, "--sealed"}
+		return sandbox.Enter(sandbox.Options{ReadWrite: []string{privateDir, recordsDir}, ReadOnly: libraries(), Optional: true}, args, nil)
 	}
 	if err := sandbox.Seal(); err != nil {
 		return err
@@ -55,7 +65,7 @@ func Proxy(o ProxyOptions) error {
 	if err := level.UnmarshalText([]byte(o.Level)); err != nil {
 		level = slog.LevelWarn
 	}
-	p := &proxy{o: o, log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", "proxy")}
+	p := &proxy{log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", "proxy")}
 	conn, err := channel.New(os.NewFile(channelFD, "channel"))
 	if err != nil {
 		return err
@@ -64,9 +74,24 @@ func Proxy(o ProxyOptions) error {
 	return p.run()
 }
 
+// libraries are what a binary needs to start that is linked dynamically, as that of
+// `go test` is. The one that `make build` makes needs none.
+func libraries() []string {
+	f, err := elf.Open("/proc/self/exe")
+	if err != nil {
+		return nil
+	}
+	defer f.Close()
+	for _, p := range f.Progs {
+		if p.Type == elf.PT_INTERP {
+			return []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64"}
+		}
+	}
+	return nil
+}
+
 // proxy is the state of the proxy process.
 type proxy struct {
-	o        ProxyOptions
 	log      *slog.Logger
 	conn     *channel.Conn
 	requests *requests
@@ -233,10 +258,10 @@ func (p *proxy) open(set *policy.Set) error {
 		o.Rows = -1
 	}
 	var err error
-	if p.store, err = record.Open(p.o.Records, o); err != nil {
+	if p.store, err = record.Open(recordsDir, o); err != nil {
 		return fmt.Errorf("open recordings: %w", err)
 	}
-	authority, err := ca.Open(p.o.Private, ca.Options{})
+	authority, err := ca.Open(privateDir, ca.Options{})
 	if err != nil {
 		return err
 	}

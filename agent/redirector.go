@@ -68,6 +68,7 @@ type redirector struct {
 	generate atomic.Uint64
 	swap     sync.Mutex // one configuration change at a time
 	telling  sync.Mutex
+	stopping atomic.Bool
 	ailing   map[string]bool // problems that were logged; under telling
 
 	accepting chan struct{}
@@ -202,6 +203,7 @@ func (r *redirector) run(ctx context.Context, grace time.Duration) error {
 		return fmt.Errorf("capture endpoints: %w", err)
 	}
 	g, ctx := errgroup.WithContext(ctx)
+	defer context.AfterFunc(ctx, func() { r.stopping.Store(true) })()
 	g.Go(func() error { return r.supervise(ctx, grace) })
 	g.Go(func() error { return r.set.Run(ctx) })
 	g.Go(func() error { return r.watch(ctx) })

@@ -58,10 +58,20 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 		return err
 	}
 	defer conn.Close()
-	cmd := sandbox.Command(r.uid, r.gid, nil, "proxy",
-		"--private", r.state.private, "--records", r.state.records, "--level", r.level())
+	defer theirs.Close()
+	cmd := sandbox.Command(r.uid, r.gid, nil, "proxy", "--level", r.level())
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = os.Stderr
+	// Its directories are handed over open: the way to them may lead through
+	// what its account may not search.
+	for _, dir := range []string{r.state.private, r.state.records} {
+		f, err := os.Open(dir)
+		if err != nil {
+			return fmt.Errorf("start proxy: %w", err)
+		}
+		defer f.Close()
+		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
+	}
 	err = cmd.Start()
 	theirs.Close()
 	if err != nil {
@@ -190,7 +200,11 @@ func (r *redirector) facts() *channel.Facts {
 // worth a warning, and does not make it any less ready. Each is logged when it is new.
 func (r *redirector) health() (problems, warnings []string) {
 	now := map[string]bool{}
-	for _, p := range r.kernel.Health() {
+	found := r.kernel.Health()
+	if r.stopping.Load() {
+		return nil, nil // listeners are being closed
+	}
+	for _, p := range found {
 		if p.Code == redirect.ProblemStranger {
 			warnings = append(warnings, p.Text)
 		} else {

@@ -59,7 +59,7 @@ func Enter(o Options, args, env []string) error {
 	if err != nil {
 		return fmt.Errorf("enter sandbox: %w", err)
 	}
-	switch err := landlocked(o, exe); {
+	switch err := landlocked(o); {
 	case errors.Is(err, ErrNoLandlock) && o.Optional:
 	case err != nil:
 		return err
@@ -73,13 +73,13 @@ func Enter(o Options, args, env []string) error {
 // landlocked puts this thread into a Landlock domain. ABI 4 (Linux 6.7) adds
 // TCP, ABI 6 (6.12) abstract unix sockets and signals; older kernels get what
 // they have, and seccomp covers sockets anyway.
-func landlocked(o Options, exe string) error {
+func landlocked(o Options) error {
 	abi, err := llsys.LandlockGetABIVersion()
 	if err != nil || abi < 1 {
 		return ErrNoLandlock
 	}
 	rules := []landlock.Rule{
-		landlock.ROFiles(exe),
+		landlock.ROFiles(self), // its path may lead through what this user may not search
 		landlock.RODirs(o.ReadOnly...).IgnoreIfMissing(),
 	}
 	if len(o.ReadWrite) > 0 {

@@ -12,8 +12,6 @@ func proxyCommand() *cobra.Command {
 		Use: "proxy", Hidden: true, Args: noArgs,
 		RunE: func(*cobra.Command, []string) error { return agent.Proxy(o) },
 	}
-	cmd.Flags().StringVar(&o.Private, "private", "", "")
-	cmd.Flags().StringVar(&o.Records, "records", "", "")
 	cmd.Flags().StringVar(&o.Level, "level", "warn", "")
 	cmd.Flags().BoolVar(&o.Sealed, "sealed", false, "")
 	return cmd
