@@ -258,14 +258,14 @@ func TestForged(t *testing.T) {
 func TestEnrollRunning(t *testing.T) {
 	w := newWorld(t)
 	later := w.options.Parent + "/later"
+	must(t, os.Mkdir(later, 0o755))
+	t.Cleanup(func() { removeCgroup(later) })
 	p := w.worker(processOptions{cgroup: w.outside})
 	// Outside it connects freely; then it is moved, with what it has.
 	p.do("keep", "old", "4")
 	if got := p.do("use", "old", db4); !like(got, "DB*") {
 		t.Fatalf("before: %s", got)
 	}
-	must(t, os.Mkdir(later, 0o755))
-	t.Cleanup(func() { removeCgroup(later) })
 	must(t, os.WriteFile(later+"/cgroup.procs", []byte(p.do("pid")), 0))
 	must(t, w.kernel.Enroll(later, true))
 	if got := p.do("read", "old"); got != "read: ECONNABORTED" {
