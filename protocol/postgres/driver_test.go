@@ -191,14 +191,17 @@ func TestCancel(t *testing.T) {
 func TestServerDies(t *testing.T) {
 	p := start(t, server(t).Addr(), nil)
 	t.Run("terminated", func(t *testing.T) {
-		conn := connect(t, p.dsn())
-		if err := server(t).TryExec(pgDatabase(t), fmt.Sprintf("select pg_terminate_backend(%d)", conn.PgConn().PID())); err != nil {
+		r := dialRaw(t, p.ln.Addr().String(), pgDatabase(t))
+		r.send(query("select pg_backend_pid()"))
+		pid := 0
+		for line := range strings.Lines(r.until('Z')) {
+			fmt.Sscanf(strings.TrimLeft(strings.TrimPrefix(line, "D "), "\x00\x01\x02\x03\x04\x05\x06\x07 "), "%d", &pid)
+		}
+		if err := server(t).TryExec(pgDatabase(t), fmt.Sprintf("select pg_terminate_backend(pid) from pg_stat_activity where usename = 'app_rw' and pid = %d", pid)); err != nil {
 			t.Fatal(err)
 		}
-		_, err := conn.Exec(t.Context(), "select 1")
-		var pe *pgconn.PgError
-		if !errors.As(err, &pe) || pe.Code != "57P01" {
-			t.Errorf("got %v", err)
+		if got := r.until('Z'); !strings.HasPrefix(got, "E FATAL 57P01") || !strings.HasSuffix(got, "EOF") {
+			t.Errorf("got %s", got)
 		}
 	})
 	t.Run("middle of a result", func(t *testing.T) {

@@ -33,8 +33,6 @@ type gate struct {
 	shapes   int
 	outcomes []protocol.Outcome
 	release  chan *protocol.Refusal
-	inside   bool
-	overlap  bool
 	cache    map[string]*protocol.Judgement
 	quiet    bool
 	mask     string

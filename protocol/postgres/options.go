@@ -11,11 +11,12 @@ var harmless = map[string]bool{
 	"application_name": true, "datestyle": true, "intervalstyle": true, "timezone": true,
 	"extra_float_digits": true, "bytea_output": true, "client_min_messages": true,
 	"lc_messages": true, "lc_monetary": true, "lc_numeric": true, "lc_time": true, "geqo": true,
+	"search_path": true,
 }
 
 // HarmlessSetting reports whether a startup parameter may be set by anyone: it
-// changes how values look or what a session is called, and no limit, name
-// resolution or right.
+// changes how values look, what a session is called, or how names resolve (which
+// is asked of the server before a name is judged), and no limit or right.
 func HarmlessSetting(name string) bool { return harmless[strings.ToLower(name)] }
 
 // pins are the settings that the analysis of statements relies on. They are sent
