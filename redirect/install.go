@@ -266,7 +266,28 @@ func flag(on bool) uint8 {
 
 // hasHelper tells if connect hooks may call a helper. When in doubt they do without.
 func hasHelper(fn asm.BuiltinFunc) bool {
-	return features.HaveProgramHelper(ebpf.CGroupSockAddr, fn) == nil
+	return haveHelper(ebpf.CGroupSockAddr, fn) == nil
+}
+
+// haveHelper asks for a helper. bpf_set_retval is tried with an argument: newer
+// verifiers look at it before they say that they know the helper.
+func haveHelper(kind ebpf.ProgramType, fn asm.BuiltinFunc) error {
+	if fn != asm.FnSetRetval {
+		return features.HaveProgramHelper(kind, fn)
+	}
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: kind, AttachType: ebpf.AttachCGroupInet4Connect, License: "GPL",
+		Instructions: asm.Instructions{
+			asm.Mov.Imm(asm.R1, -int32(unix.ECONNREFUSED)), fn.Call(),
+			asm.Mov.Imm(asm.R0, 0), asm.Return(),
+		},
+	})
+	if errors.Is(err, unix.EINVAL) {
+		return ebpf.ErrNotSupported
+	} else if err != nil {
+		return err
+	}
+	return p.Close()
 }
 
 // loadOne loads one more program with the maps of k. The caller closes it.

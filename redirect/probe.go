@@ -211,7 +211,7 @@ var helpers = []helperProbe{
 
 func (h helperProbe) probe() Finding {
 	name := fmt.Sprintf("helper %s in %s", strings.TrimPrefix(h.fn.String(), "Fn"), h.where)
-	return finding(name, h.missing, h.without, features.HaveProgramHelper(h.kind, h.fn))
+	return finding(name, h.missing, h.without, haveHelper(h.kind, h.fn))
 }
 
 // probeTCX loads a program for a hook that came with 6.6: only then the kernel knows
