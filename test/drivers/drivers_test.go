@@ -30,7 +30,7 @@ type driver struct {
 }
 
 // masked is what every driver sees of the three masked columns.
-const masked = "*******6789|***************1111|a***@example.com"
+const masked = "***6789|***1111|a***@example.com"
 
 var drivers = []driver{
 	{name: "psql", command: []string{"sh", "psql/session.sh"}},
