@@ -14,6 +14,23 @@ import (
 // is bounded to one tag, and the secret cannot be computed from it.
 type Key struct {
 	secret [32]byte
+	stored [2]string
+}
+
+// StoredKey returns a Key for SQL alone, which the expressions outer and inner of
+// type bytea give to the statement: they select what [Key.Pads] returned from
+// where only the owner of a view can read it.
+func StoredKey(outer, inner string) Key { return Key{stored: [2]string{outer, inner}} }
+
+// Pads returns what the key is in SQL: the outer and the inner pad of HMAC.
+func (k Key) Pads() (outer, inner [64]byte) {
+	copy(inner[:], k.secret[:])
+	copy(outer[:], k.secret[:])
+	for i := range inner {
+		inner[i] ^= 0x36
+		outer[i] ^= 0x5c
+	}
+	return outer, inner
 }
 
 // NewKey derives the key of one tag from a secret of at least 16 random bytes.
@@ -35,16 +52,14 @@ func (k Key) sum(value []byte) []byte {
 // sumSQL is the same of a bytea expression, by the definition of HMAC: PostgreSQL
 // has SHA-256, but no HMAC without an extension.
 func (k Key) sumSQL(bytes string) string {
-	var inner, outer [64]byte
-	copy(inner[:], k.secret[:])
-	copy(outer[:], k.secret[:])
-	for i := range inner {
-		inner[i] ^= 0x36
-		outer[i] ^= 0x5c
+	outer, inner := k.stored[0], k.stored[1]
+	if outer == "" {
+		pad := func(b [64]byte) string {
+			return "pg_catalog.decode('" + hex.EncodeToString(b[:]) + "', 'hex')"
+		}
+		o, i := k.Pads()
+		outer, inner = pad(o), pad(i)
 	}
-	pad := func(b [64]byte) string {
-		return "pg_catalog.decode('" + hex.EncodeToString(b[:]) + "', 'hex')"
-	}
-	return "pg_catalog.sha256(" + pad(outer) + " OPERATOR(pg_catalog.||) pg_catalog.sha256(" +
-		pad(inner) + " OPERATOR(pg_catalog.||) " + bytes + "))"
+	return "pg_catalog.sha256(" + outer + " OPERATOR(pg_catalog.||) pg_catalog.sha256(" +
+		inner + " OPERATOR(pg_catalog.||) " + bytes + "))"
 }
