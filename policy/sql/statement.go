@@ -427,7 +427,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 		a.unwritable(ref, "COPY FROM", "Use INSERT with several rows.")
 		var cols []string
 		for _, n := range x.Attlist {
-			cols = append(cols, a.attribute1(ref.rel, n))
+			cols = append(cols, a.copyColumn(ref.rel, n))
 		}
 		if len(x.Attlist) == 0 {
 			cols = a.written(ref.rel, nil, nil)
@@ -449,7 +449,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 	return a.copyOut(x)
 }
 
-func (a *analysis) attribute1(rel *Relation, n *pg.Node) string {
+func (a *analysis) copyColumn(rel *Relation, n *pg.Node) string {
 	name := n.GetString_().GetSval()
 	if rel.Column(name) == nil {
 		a.missing("42703", -1, "column %q of relation %s does not exist", name, rel.object())
@@ -467,7 +467,7 @@ func (a *analysis) copyOut(x *pg.CopyStmt) outcome {
 	it := a.relationItem(ref, nil)
 	want := make([]string, 0, len(x.Attlist))
 	for _, n := range x.Attlist {
-		want = append(want, a.attribute1(rel, n))
+		want = append(want, a.copyColumn(rel, n))
 	}
 	var cols []column
 	if len(want) == 0 {
