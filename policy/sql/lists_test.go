@@ -61,7 +61,7 @@ func TestVolatileSafe(t *testing.T) {
 		// One backend's or one relation's facts.
 		"pg_is_in_recovery": true, "pg_jit_available": true, "pg_xact_status": true, "txid_status": true,
 		"pg_partition_ancestors": true, "pg_partition_tree": true,
-		"pg_advisory_unlock_all": true, // gives up what the session itself holds
+		"pg_advisory_unlock_all":      true, // gives up what the session itself holds
 		"pg_collation_actual_version": true, "pg_database_collation_actual_version": true,
 	}
 	for i := range c.Functions {
