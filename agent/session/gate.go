@@ -26,6 +26,7 @@ type Gate struct {
 	rules   *Rules
 	view    *policy.View
 	until   time.Time // zero: no end
+	lapses  uint64
 	tokens  tokenState
 	changes bool // DDL ran in the open transaction
 
@@ -86,10 +87,16 @@ func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 	return g.spentOut(now)
 }
 
-// Epoch changes whenever a judgement made before may not hold any more.
+// Epoch changes whenever a judgement made before may not hold any more: other
+// rules, another catalog, another token, or one of them has come to its end.
 func (g *Gate) Epoch() uint64 {
-	// The two count upwards, so that their sum never comes back to what it was.
-	return g.s.epoch.Load() + g.catalog.version.Load() + g.tokens.version
+	now := time.Now()
+	if !g.until.IsZero() && !now.Before(g.until) ||
+		g.conn.Token && (g.subject.Token == nil || !now.Before(g.subject.Token.Expires)) {
+		g.lapses++
+	}
+	// Each counts upwards, so that their sum never comes back to what it was.
+	return g.s.epoch.Load() + g.catalog.version.Load() + g.tokens.version + g.lapses
 }
 
 // Judge implements [protocol.Gate].
