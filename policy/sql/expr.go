@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"strings"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
@@ -139,14 +141,24 @@ func (a *analysis) number(at int32) {
 	if a.c.ServerVersion >= 160000 || at < 0 || int(at) >= len(a.text) {
 		return
 	}
-	for i := int(at); i < len(a.text); i++ {
-		switch b := a.text[i]; {
-		case b >= '0' && b <= '9', b == '.', b == '+', b == '-', b == 'e', b == 'E':
-		case b == '_', b >= 'a' && b <= 'z', b >= 'A' && b <= 'Z':
-			a.fail("42601", at, "trailing junk after a number")
-		default:
-			return
+	rest := strings.TrimLeft(a.text[at:], "+- \t\r\n\f")
+	digits := func() {
+		rest = strings.TrimLeft(rest, "0123456789")
+	}
+	digits()
+	if strings.HasPrefix(rest, ".") {
+		rest = rest[1:]
+		digits()
+	}
+	if len(rest) > 1 && (rest[0] == 'e' || rest[0] == 'E') {
+		exponent := strings.TrimLeft(rest[1:], "+-")
+		if exponent != "" && exponent[0] >= '0' && exponent[0] <= '9' {
+			rest = exponent
+			digits()
 		}
+	}
+	if rest != "" && (rest[0] == '_' || rest[0] >= 'a' && rest[0] <= 'z' || rest[0] >= 'A' && rest[0] <= 'Z') {
+		a.fail("42601", at, "trailing junk after a number")
 	}
 }
 

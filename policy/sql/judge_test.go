@@ -301,6 +301,8 @@ var statements = []struct{ text, want string }{
 	{"SELECT '\x00'", `!NUL`},
 	{"SELECT '\xff'", `!UTF-8`},
 	{`SELECT 1_000`, `!junk`},
+	{`SELECT 0x1F`, `!junk`},
+	{`SELECT 10-n, 1+n, -1*n, 1.5e2-n, .5+n, 1.-n, 2::int, - /*x*/ 1 FROM generate_series(1,1) n`, `\|9\|2\|-1\|149`},
 }
 
 var truth = regexp.MustCompile(`123-45-6789|987-65-4321|alice@example\.com|bob@example\.com|carol@example\.com|4111-1111-1111|TOPSECRET|[xqzmn]@y\.example`)
