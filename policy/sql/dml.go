@@ -321,22 +321,26 @@ func (a *analysis) mergeStmt(x *pg.MergeStmt, up *scope) []column {
 		a.unwritable(ref, "MERGE", "Use INSERT ... ON CONFLICT, UPDATE or DELETE.")
 	}
 	it := a.relationItem(ref, x.Relation.Alias)
-	s.items = a.fromItem(x.SourceRelation, s)
-	s.items = append([]*item{it}, s.items...)
+	source := &scope{up: s.up, ctes: s.ctes, q: s.q, items: a.fromItem(x.SourceRelation, s)}
+	s.items = append([]*item{it}, source.items...)
 	a.condition(a.expr(x.JoinCondition, s), "MERGE ON")
 	for _, n := range x.MergeWhenClauses {
 		w := n.GetMergeWhenClause()
 		if w == nil {
 			a.unknown(n)
 		}
+		in := s
+		if w.MatchKind == pg.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_TARGET {
+			in = source // there is no row of the target
+		}
 		if w.Condition != nil {
-			a.condition(a.expr(w.Condition, s), "MERGE WHEN")
+			a.condition(a.expr(w.Condition, in), "MERGE WHEN")
 		}
 		switch w.CommandType {
 		case pg.CmdType_CMD_INSERT:
 			cols := a.written(rel, w.TargetList, s)
 			for _, v := range w.Values {
-				a.copied(a.expr(v, s), rel.object().String())
+				a.copied(a.expr(v, in), rel.object().String())
 			}
 			a.access(protocol.Access{Action: protocol.Insert, Object: rel.object(), Columns: cols})
 			a.base(rel, protocol.Insert, 0)

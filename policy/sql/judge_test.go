@@ -191,6 +191,7 @@ var statements = []struct{ text, want string }{
 	{`WITH d AS (DELETE FROM app.people WHERE id=3 RETURNING *) SELECT * FROM d`, `3\|\*\*\*@y`},
 	{`WITH d AS (DELETE FROM app.people WHERE id=2 RETURNING email e) SELECT * FROM d WHERE e='x'`, `!masked`},
 	{`MERGE INTO app.people p USING (VALUES (1, 'm@y.example')) s(id, e) ON p.id=s.id WHEN MATCHED THEN UPDATE SET email=s.e WHEN NOT MATCHED THEN INSERT (id, email) VALUES (s.id, s.e)`, `MERGE 1`},
+	{`MERGE INTO app.people p USING (SELECT 1 AS id, 'k' AS email) s ON p.id=s.id WHEN NOT MATCHED AND id > 0 THEN INSERT (id, email) VALUES (id, email) WHEN MATCHED AND p.id > 0 THEN DO NOTHING`, `MERGE 0`},
 	{`MERGE INTO app.people p USING app.customers c ON p.id=c.id WHEN MATCHED THEN UPDATE SET ssn=c.ssn`, `!cannot be written`},
 	{`INSERT INTO app.people (id) VALUES (5) RETURNING (SELECT count(*) FROM app.customers c WHERE c.email = people.email)`, `!masked`},
 	{`INSERT INTO app.people (id, email) VALUES (5, 'n@y.example') RETURNING (SELECT email FROM jsonb_each('{}') RIGHT JOIN (SELECT 1) z ON true) AS e`, `!|\*\*\*@y`},
