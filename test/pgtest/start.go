@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"sort"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -76,7 +77,7 @@ func (s *Server) run(bin string, own *owner) error {
 	}
 	exited := make(chan error, 1)
 	go func() { exited <- cmd.Wait() }()
-	s.stop = func() {
+	s.stop = sync.OnceFunc(func() {
 		in.Close()
 		select {
 		case <-exited:
@@ -84,7 +85,7 @@ func (s *Server) run(bin string, own *owner) error {
 			cmd.Process.Kill()
 		}
 		os.RemoveAll(s.Dir)
-	}
+	})
 	ready := filepath.Join(s.Dir, "data", "postmaster.pid")
 	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); time.Sleep(10 * time.Millisecond) {
 		if isReady(ready) {
