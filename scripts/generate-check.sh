@@ -1,7 +1,7 @@
 #!/bin/sh
 # generate-check.sh compiles the BPF programs again and fails if what is
-# committed differs. Objects depend on the compiler's version, so it only
-# compares where clang is the one that the committed objects name.
+# committed differs. Objects depend on the compiler: Debian 12's clang is the one
+# that counts.
 set -eu
 cd "$(dirname "$0")/.."
 if ! ls bpf/*.c >/dev/null 2>&1; then

@@ -16,6 +16,9 @@ if command -v codespell >/dev/null; then
 		xargs -0 codespell -L "$(paste -sd, scripts/words.txt)" || status=1
 fi
 for script in scripts/*.sh .ci/run; do
-	sh -n "$script" || status=1
+	case $(head -n 1 "$script") in
+	*bash*) bash -n "$script" || status=1 ;;
+	*) sh -n "$script" || status=1 ;;
+	esac
 done
 exit $status
