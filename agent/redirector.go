@@ -94,16 +94,10 @@ func newRedirector(o Options) (*redirector, error) {
 	}
 	r := &redirector{o: o, log: o.Log, started: time.Now(),
 		accepting: make(chan struct{}, maxAccepting), ready: make(chan struct{})}
-	// The proxy works in another directory.
-	config, err := filepath.Abs(o.Config)
-	if err != nil {
-		return nil, fmt.Errorf("configuration: %w", err)
-	}
 	set, files, err := LoadConfig(o.Config)
 	if err != nil {
 		return nil, err
 	}
-	r.o.Config = config
 	if o.State != "" {
 		if o.State, err = filepath.Abs(o.State); err != nil {
 			return nil, fmt.Errorf("state directory: %w", err)

@@ -13,6 +13,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/fsnotify/fsnotify"
 	"sluicegate.io/sluice/redirect"
 )
 
@@ -184,19 +185,52 @@ func (s *Set) below(path string) string {
 // Run keeps cgroups and namespaces up to date until ctx is done, then closes the
 // listeners. What is enrolled stays so in the kernel.
 func (s *Set) Run(ctx context.Context) error {
+	// A cgroup that is made again is seen at once if the kernel tells of it; the look
+	// each second is for what it does not tell.
+	w, err := fsnotify.NewWatcher()
+	if err != nil {
+		return fmt.Errorf("watch cgroups: %w", err)
+	}
+	defer w.Close()
 	tick := time.NewTicker(scanEvery)
 	defer tick.Stop()
 	for {
+		for _, dir := range s.parents() {
+			w.Add(dir) // a folder that is gone is watched when it is back
+		}
 		select {
 		case <-ctx.Done():
 			s.close()
 			return nil
+		case e := <-w.Events:
+			if !e.Has(fsnotify.Create) {
+				continue
+			}
+		case <-w.Errors:
 		case <-tick.C:
-			s.mu.Lock()
-			s.scan()
-			s.mu.Unlock()
+		}
+		s.mu.Lock()
+		s.scan()
+		s.mu.Unlock()
+	}
+}
+
+// parents are the folders in which wanted cgroups appear.
+func (s *Set) parents() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var all []string
+	for _, t := range s.wanted {
+		if t.Cgroup != "" {
+			all = append(all, filepath.Dir(filepath.Join(s.mount, t.Cgroup)))
 		}
 	}
+	for _, e := range s.enrolled {
+		if e.target.Unit != "" {
+			all = append(all, filepath.Dir(e.path))
+		}
+	}
+	return all
 }
 
 // Close closes the listeners: connections are refused from then on.
