@@ -34,6 +34,19 @@ var refusals = map[string]bool{
 // withheld marks an error of the server from which values were taken out.
 const withheld = "details withheld"
 
+// harmless are the commands that leave a database as it was.
+var harmless = regexp.MustCompile(`^(SELECT|COPY|FETCH|SHOW|SET|RESET|BEGIN|COMMIT|ROLLBACK|PREPARE|DEALLOCATE|DECLARE CURSOR|CLOSE CURSOR|EXPLAIN|DISCARD)\b`)
+
+// Harmless reports whether nothing completed that could have changed the database.
+func (t *Transcript) Harmless() bool {
+	for line := range strings.Lines(t.Text) {
+		if tag, ok := strings.CutPrefix(line, "CommandComplete "); ok && !harmless.MatchString(tag) {
+			return false
+		}
+	}
+	return true
+}
+
 // Check says what is wrong with the way a proxy answered a bypass case, "" if
 // nothing is. effect is the answer to c.Effect.
 func (c Case) Check(t *Transcript, effect string) string {
