@@ -25,6 +25,7 @@ var layers = map[string]float64{
 	"policy":            1,
 	"policy/mask":       2,
 	"policy/sql":        2.5,
+	"policy/harden":     3,
 	"agent/identity":    2,
 	"agent/credential":  2,
 	"agent/approval":    2,
