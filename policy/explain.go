@@ -71,7 +71,8 @@ func thing(o protocol.Object) string {
 // maxSummary bounds what a denial says of what is allowed, in bytes.
 const maxSummary = 400
 
-// allowedOn says what is allowed on one object, or if nothing is, elsewhere.
+// allowedOn says what is allowed on one object, or if nothing is, elsewhere. To
+// who asked for a function or a setting, tables elsewhere are of no help.
 func (v *View) allowedOn(o protocol.Object) string {
 	rules := v.about(o)
 	rules.told.Do(func() {
@@ -86,7 +87,9 @@ func (v *View) allowedOn(o protocol.Object) string {
 			}
 		}
 		rules.allowed = parts.String()
-		if len(parts.list) == 0 {
+		if len(parts.list) == 0 && o.Kind != protocol.Relation {
+			rules.allowed = ""
+		} else if len(parts.list) == 0 {
 			rules.allowed = v.allowed
 		}
 	})

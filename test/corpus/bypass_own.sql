@@ -335,9 +335,6 @@ SELECT current_user
 -- @case OJ03 | expect=deny | via=opt:options=--standard-conforming-strings=off | leak=TOPSECRET-42
 -- dashes become underscores in long options
 SELECT 'a\'', v FROM app.secrets --'
--- @case OJ04 | expect=deny | via=opt:options=-c\ statement_timeout=0 -c default_transaction_isolation=serializable | leak=FATAL|DataRow
--- a backslash joins two words of the options
-SELECT 1
 -- @case OJ05 | expect=deny | as=app_su | leak=DataRow\|app_rw
 SET SESSION AUTHORIZATION app_rw; SELECT session_user
 -- @case OJ06 | expect=deny | leak=DataRow\|app_admin
