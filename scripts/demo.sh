@@ -14,9 +14,15 @@ dir=$(mktemp -d /tmp/sluice-demo-XXXXXX)
 chmod 755 "$dir"
 failures=0 step=0 agent_pid=""
 
-leftovers() { # what Sluice could leave on a host
-	find /sys/fs/bpf -mindepth 1 -name '*luice*' 2>/dev/null | grep -v sluicetest || true
-	find /sys/fs/cgroup -type d -name '*luice*' 2>/dev/null | grep -v sluicetest || true
+# What Sluice could leave on a host: pins, cgroups, processes of this binary. Those of
+# another `sluice exec` that goes on meanwhile, called exec-PID-..., are not ours.
+leftovers() {
+	local path pid
+	while read -r path; do
+		pid=$(grep -oE 'exec-[0-9]+' <<<"$path" | head -n 1 | cut -d- -f2 || true)
+		if [ -n "$pid" ] && kill -0 "$pid" 2>/dev/null; then continue; fi
+		echo "$path"
+	done < <(find /sys/fs/bpf /sys/fs/cgroup \( -path '*luice*' \) 2>/dev/null | grep -v -e sluicetest -e '/cgroup/.*/[a-z]*\.[a-z.]*$' | grep -v '/sluice$')
 	for exe in /proc/[0-9]*/exe; do
 		[ "$(readlink "$exe" 2>/dev/null)" = "$sluice" ] && echo "process ${exe%/exe}"
 	done
