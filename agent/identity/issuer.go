@@ -95,7 +95,7 @@ func (l limited) RoundTrip(r *http.Request) (*http.Response, error) {
 // VerifySignature implements oidc.KeySet: it returns the payload of raw if one of
 // the issuer's keys signed it.
 func (k *keySet) VerifySignature(ctx context.Context, raw string) ([]byte, error) {
-	jws, err := jose.ParseSigned(raw, algorithms)
+	jws, err := jose.ParseSignedCompact(raw, algorithms)
 	if err != nil || len(jws.Signatures) != 1 {
 		return nil, fmt.Errorf("%w: it is not signed as it must be", ErrToken)
 	}

@@ -19,11 +19,10 @@ var errDamaged = errors.New("damaged")
 // scanner reads the frames of a segment file, which may be growing meanwhile. It
 // reads and does not map: a file that shrinks is then an error, not a signal.
 type scanner struct {
-	file  io.ReaderAt
-	limit int64 // do not read beyond, 0: the end of the file
-	off   int64 // of the next frame
-	buf   []byte
-	at    int64 // offset of buf in the file
+	file io.ReaderAt
+	off  int64 // of the next frame
+	buf  []byte
+	at   int64 // offset of buf in the file
 }
 
 const scanWindow = 256 << 10

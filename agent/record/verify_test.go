@@ -55,10 +55,8 @@ func TestVerifyFinds(t *testing.T) {
 				if from < 0 {
 					from, to = len(f)+from, len(f)+to
 				}
-				end := len(b)
 				if to < len(f) {
-					end = f[to]
-					return append(b[:f[from]:f[from]], b[end:]...)
+					return append(b[:f[from]:f[from]], b[f[to]:]...)
 				}
 				return b[:f[from]]
 			})

@@ -196,15 +196,9 @@ func (c *client) failed(err error) {
 
 // dial starts a session for a case.
 func dial(t testing.TB, s *pgtest.Server, db string, c *sql.Catalog, v *policy.View, cs *corpus.Case) *client {
-	var params []string
 	if opt, ok := strings.CutPrefix(cs.Via, "opt:"); ok {
-		k, val, _ := strings.Cut(opt, "=")
-		if !sql.StartupParameter(k, val) {
+		if k, val, _ := strings.Cut(opt, "="); !sql.StartupParameter(k, val) {
 			return nil
-		}
-		params = append(params, k+"="+strings.ReplaceAll(val, " ", `\ `))
-		if k == "options" {
-			params = []string{"options='" + val + "'"}
 		}
 	}
 	conf, err := pgconn.ParseConfig(s.DSN(cs.As, db))
