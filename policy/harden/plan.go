@@ -188,7 +188,11 @@ func (b *builder) relation(r *sql.Relation, x rights) {
 		return
 	}
 	b.want(grantFact("USAGE", "SCHEMA", quote(r.Schema), "", role.Owner()))
-	b.want(grantFact("SELECT", "TABLE", name, "", role.Owner()))
+	kind := "TABLE"
+	if r.Kind == sql.Sequence {
+		kind = "SEQUENCE"
+	}
+	b.want(grantFact("SELECT", kind, name, "", role.Owner()))
 	for priv, on := range map[string]bool{"INSERT": len(x.insert) > 0, "UPDATE": len(x.update) > 0 || x.lock, "DELETE": x.remove} {
 		if on && r.Kind != sql.MaterializedView && r.Kind != sql.Sequence {
 			b.want(grantFact(priv, "TABLE", name, "", role.Owner()))

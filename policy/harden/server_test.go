@@ -50,6 +50,8 @@ spec:
 
 const login = "shop_agent"
 
+var now = time.Now()
+
 // querier runs simple queries on a pgconn.
 type querier struct{ conn *pgconn.PgConn }
 
@@ -86,6 +88,7 @@ type fixture struct {
 	db    string
 	set   *policy.Set
 	admin querier
+	seen  *sql.Catalog
 }
 
 func start(t testing.TB, text string, setup ...string) *fixture {
@@ -169,10 +172,19 @@ type judged struct {
 
 func (f *fixture) judged(t testing.TB, opts ...string) *judged {
 	t.Helper()
-	c, err := sql.LoadCatalog(context.Background(), connect(t, f.DSN(login, f.db)))
+	// The catalog that the login itself sees, loaded again when it has changed.
+	q := connect(t, f.DSN(login, f.db))
+	defer q.conn.Close(context.Background())
+	epoch, err := sql.Epoch(context.Background(), q)
 	if err != nil {
 		t.Fatal(err)
 	}
+	if f.seen == nil || f.seen.Epoch != epoch {
+		if f.seen, err = sql.LoadCatalog(context.Background(), q); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c := f.seen
 	v, _ := f.set.View(&policy.Subject{}, "shop", time.Now())
 	j := &judged{c: c, v: v}
 	j.dial(t, f, opts...)
@@ -188,7 +200,9 @@ func (j *judged) dial(t testing.TB, f *fixture, opts ...string) {
 		k, v, _ := strings.Cut(o, "=")
 		conf.RuntimeParams[k] = v
 	}
-	conf.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) { j.out.Text += "NoticeResponse " + n.Message + n.Detail + "\n" }
+	conf.OnNotice = func(_ *pgconn.PgConn, n *pgconn.Notice) {
+		j.out.Text += "NoticeResponse " + n.Message + n.Detail + "\n"
+	}
 	conf.OnNotification = func(_ *pgconn.PgConn, n *pgconn.Notification) {
 		j.out.Text += "NotificationResponse " + n.Payload + "\n"
 	}
@@ -274,16 +288,24 @@ func (j *judged) failed(err error) {
 	j.refuse("XX000", err.Error())
 }
 
-func cases(t testing.TB, file string) []corpus.Case {
+// cases reads the files of the corpus that match a pattern.
+func cases(t testing.TB, pattern string) []corpus.Case {
 	t.Helper()
-	name := filepath.Join("../../test/corpus", file)
-	text, err := os.ReadFile(name)
-	if err != nil {
-		t.Fatal(err)
+	names, err := filepath.Glob(filepath.Join("../../test/corpus", pattern))
+	if err != nil || len(names) == 0 {
+		t.Fatalf("no %s: %v", pattern, err)
 	}
-	all, err := corpus.Parse(name, string(text))
-	if err != nil {
-		t.Fatal(err)
+	var all []corpus.Case
+	for _, name := range names {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		some, err := corpus.Parse(name, string(text))
+		if err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, some...)
 	}
 	return all
 }

@@ -332,6 +332,8 @@ func (a *analysis) inline(x *pg.ColumnRef, f []string, c *column) {
 	if a.inlines == nil {
 		a.inlines = make(map[*pg.ColumnRef]string)
 	}
+	// The whole reference goes, with the schema that may be in it.
+	delete(a.strips, x)
 	a.inlines[x] = "(SELECT " + a.returned(c, f) + " AS " + quote(c.name) + ")"
 }
 
