@@ -28,6 +28,35 @@ rm -rf "$2"
 // start fills s.Dir and runs a server in it until it accepts connections. From
 // then on s.stop ends it.
 func (s *Server) start(bin string, own *owner, template string, o Options) error {
+	// The free port is found by asking the kernel; someone else may take it
+	// before the server does, so try a few times.
+	var err error
+	for range 5 {
+		if err = s.fill(own, template, o); err != nil {
+			return err
+		}
+		if err = s.run(bin, own); err == nil {
+			break
+		}
+	}
+	if err != nil {
+		return err
+	}
+	if o.Auth == "" || o.Auth == "trust" {
+		return nil
+	}
+	return s.setPasswords(o.Auth)
+}
+
+// fill makes the folder what a server starts from. A server that did not start
+// has taken the folder with it.
+func (s *Server) fill(own *owner, template string, o Options) error {
+	if err := os.MkdirAll(s.Dir, 0o755); err != nil {
+		return err
+	}
+	if err := own.take(s.Dir, 0o755); err != nil {
+		return err
+	}
 	if err := own.command("cp", "-a", "--reflink=auto", template, filepath.Join(s.Dir, "data")).run(); err != nil {
 		return err
 	}
@@ -42,27 +71,11 @@ func (s *Server) start(bin string, own *owner, template string, o Options) error
 	if err := own.write(filepath.Join(s.Dir, "data", "pg_hba.conf"), hba(o)); err != nil {
 		return err
 	}
-	// The free port is found by asking the kernel; someone else may take it
-	// before the server does, so try a few times.
 	var err error
-	for range 5 {
-		if s.Port, err = freePort(); err != nil {
-			return err
-		}
-		if err = own.write(filepath.Join(s.Dir, "data", "pgtest.conf"), s.settings(o)); err != nil {
-			return err
-		}
-		if err = s.run(bin, own); err == nil {
-			break
-		}
-	}
-	if err != nil {
+	if s.Port, err = freePort(); err != nil {
 		return err
 	}
-	if o.Auth == "" || o.Auth == "trust" {
-		return nil
-	}
-	return s.setPasswords(o.Auth)
+	return own.write(filepath.Join(s.Dir, "data", "pgtest.conf"), s.settings(o))
 }
 
 // run starts the keeper and waits until the server accepts connections.
@@ -95,8 +108,9 @@ func (s *Server) run(bin string, own *owner) error {
 			break
 		}
 	}
-	in.Close()
-	return fmt.Errorf("server did not start:\n%s", s.LogTail(10))
+	err = fmt.Errorf("server did not start:\n%s", s.LogTail(10))
+	s.stop() // waits for the keeper, which removes the folder
+	return err
 }
 
 // isReady says whether the last line of postmaster.pid is the server's "ready".
