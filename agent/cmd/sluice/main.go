@@ -71,7 +71,7 @@ recorded, or it does not pass.`,
 	}
 	group("run", execCommand(), agentCommand(), doctorCommand())
 	group("look", statusCommand(), sessionsCommand(), replayCommand(), tailCommand(), verifyCommand())
-	group("policy", policyCommand(), caCommand())
+	group("policy", policyCommand(), databaseCommand(), caCommand())
 	cmd.AddCommand(versionCommand(), proxyCommand())
 	cmd.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usage{err} })
 	return cmd
