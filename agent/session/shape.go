@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"sluicegate.io/sluice/agent/record"
+	"sluicegate.io/sluice/policy/sql"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -63,7 +64,7 @@ func (g *Gate) origin(c *protocol.ResultColumn) *protocol.Refusal {
 	}
 	for k := range relation.Columns {
 		if relation.Columns[k].Number == c.Attribute {
-			if rule := g.view.Column(relation.Schema, relation.Name, relation.Columns[k].Name); rule.Sensitive {
+			if sql.Unmasked(cat, g.view, relation, relation.Columns[k].Name) {
 				return mismatch("column " + relation.Columns[k].Name + " of " + relation.Schema + "." + relation.Name + " unmasked")
 			}
 			return nil

@@ -260,3 +260,25 @@ func (a *analysis) returned(c *column, f []string) string {
 	}
 	return a.maskSQL(c.mask, c.col, ref)
 }
+
+// Unmasked reports whether a column, which the server says it takes right out of
+// r, is a sensitive one for v and no mask of it. A view to read is made of masks;
+// in one to write to, the columns of the relation itself are as they are.
+func Unmasked(c *Catalog, v *policy.View, r *Relation, column string) bool {
+	if s := confined(v); s == "" || r.Schema != s {
+		return v.Column(r.Schema, r.Name, column).Sensitive
+	}
+	if !strings.HasSuffix(r.Name, writable) {
+		return false
+	}
+	for _, d := range r.Depends {
+		base := c.RelationByOID(d.Relation)
+		if base == nil {
+			return true
+		}
+		if base.Column(column) != nil && v.Column(base.Schema, base.Name, column).Sensitive {
+			return true
+		}
+	}
+	return false
+}
