@@ -7,9 +7,11 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -205,15 +207,20 @@ func TestServerDies(t *testing.T) {
 		}
 	})
 	t.Run("middle of a result", func(t *testing.T) {
-		var up net.Conn
+		var up *os.File
 		p := start(t, server(t).Addr(), func(p *proxy) {
 			dial := p.dial
-			p.dial = func(ctx context.Context) (c net.Conn, err error) { c, err = dial(ctx); up = c; return }
+			p.dial = func(ctx context.Context) (c net.Conn, err error) {
+				c, err = dial(ctx)
+				up, _ = c.(*net.TCPConn).File()
+				return
+			}
 		})
 		r := dialRaw(t, p.ln.Addr().String(), pgDatabase(t))
 		r.send(query("select repeat('x', 100) from generate_series(1, 10000000)"))
 		r.next()
 		r.next()
+		syscall.Shutdown(int(up.Fd()), syscall.SHUT_RDWR)
 		up.Close()
 		if got := r.until('Z'); !strings.Contains(got, "08006") && !strings.HasSuffix(got, "EOF") && !strings.Contains(got, "error") {
 			t.Errorf("got %s", got[len(got)-200:])

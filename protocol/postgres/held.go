@@ -3,6 +3,7 @@ package postgres
 import (
 	"context"
 	"errors"
+	"io"
 	"net"
 	"sync"
 	"time"
@@ -51,7 +52,7 @@ func (h *held) enter() context.Context {
 	}
 	h.inside = true
 	h.calls++
-	if !h.armed {
+	if !h.armed && h.client != nil {
 		h.armed = true
 		h.timer.Reset(patience)
 	}
@@ -73,6 +74,18 @@ func (h *held) leave() {
 		h.mu.Lock()
 		h.watching, h.armed = false, false
 		h.mu.Unlock()
+	}
+}
+
+// alone has nobody look after the client: whoever does calls abandon.
+func (h *held) alone() { h.client = nil }
+
+// abandon cancels the call under way because the client is gone.
+func (h *held) abandon() {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if h.inside {
+		h.stop(io.EOF)
 	}
 }
 

@@ -3,6 +3,7 @@ package postgres_test
 import (
 	"context"
 	"crypto/tls"
+	"flag"
 	"fmt"
 	"net"
 	"os"
@@ -25,8 +26,21 @@ var shared struct {
 	err  error
 }
 
+// driver chooses what sessions are driven by.
+var driver = flag.String("driver", "both", "loops, goroutines or both: the tests run once with each")
+
+// goroutines is what postgres.Options.Goroutines is.
+var goroutines bool
+
 func TestMain(m *testing.M) {
-	code := m.Run()
+	flag.Parse()
+	code := 0
+	if *driver != "goroutines" {
+		code = m.Run()
+	}
+	if goroutines = true; *driver != "loops" && code == 0 {
+		code = m.Run()
+	}
 	if shared.srv != nil {
 		shared.srv.Close()
 	}
@@ -65,7 +79,7 @@ func start(t testing.TB, addr string, change func(*proxy)) *proxy {
 		t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	p := &proxy{t: t, srv: postgres.NewServer(postgres.Options{}), gate: newGate(), ln: ln, cancel: cancel, errs: make(chan error, 10000)}
+	p := &proxy{t: t, srv: postgres.NewServer(postgres.Options{Goroutines: goroutines}), gate: newGate(), ln: ln, cancel: cancel, errs: make(chan error, 10000)}
 	p.dial = func(ctx context.Context) (net.Conn, error) {
 		return new(net.Dialer).DialContext(ctx, "tcp", addr)
 	}

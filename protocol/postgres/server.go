@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"log/slog"
 	"net"
+	"runtime"
 	"time"
 
 	"sluicegate.io/sluice/protocol"
@@ -17,14 +18,18 @@ type Options struct {
 	MaxStatement   int           // bytes of one Query, Parse or Bind message; default: 16 MiB
 	MaxRow         int           // bytes of one row that has to be looked into; default: 16 MiB
 	MaxStatements  int           // prepared statements of one session; default: 16,384
+	Loops          int           // event loops that drive sessions without TLS; default: half of GOMAXPROCS
+	Goroutines     bool          // drive every session by goroutines of its own, as those with TLS are
 	Log            *slog.Logger  // default: discard
 }
 
-// Server holds what sessions share: the cancel keys, the counters and the
-// buffers. It starts nothing of its own, so it need not be stopped.
+// Server holds what sessions share: the cancel keys, the counters, the buffers
+// and the event loops, which end soon after the last session. So it need not be
+// stopped.
 type Server struct {
-	opts Options
-	keys registry
+	opts  Options
+	keys  registry
+	loops loops
 	// Stats counts what all sessions did; read it with its Load methods.
 	Stats Stats
 }
@@ -45,6 +50,9 @@ func NewServer(opts Options) *Server {
 	}
 	if opts.MaxStatements == 0 {
 		opts.MaxStatements = 16384
+	}
+	if opts.Loops == 0 {
+		opts.Loops = max(1, runtime.GOMAXPROCS(0)/2)
 	}
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
@@ -109,6 +117,10 @@ type SessionConfig struct {
 	Settings []Setting
 
 	ClientAuth ClientAuth
+
+	// Blocks says that the Gate blocks as a rule, as one does that waits for a disk
+	// with every statement. Such a session gets goroutines of its own.
+	Blocks bool
 
 	// Epoch changes when names may have come to resolve differently for reasons
 	// outside of the session (another's DDL): the search path is then asked again.

@@ -25,6 +25,7 @@ type session struct {
 
 	client, server *stream
 	held           *held
+	polled         *polled // what drives it, nil: goroutines of its own
 
 	mu      sync.Mutex // of core
 	core    *core
@@ -142,17 +143,24 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	s.Stats.Opened.Add(1)
 	s.Stats.Sessions.Add(1)
 	defer s.Stats.Sessions.Add(-1)
+	var p *polled
 	if _, err := h.conn.Write(first); err != nil {
 		se.end(err, nil)
+	} else {
+		p = se.poll(h.conn)
 	}
 	unhook := context.AfterFunc(ctx, func() {
 		se.end(context.Cause(ctx), &protocol.Refusal{Code: "57P01", Message: "terminating connection: Sluice is stopping"})
 	})
-	var both sync.WaitGroup
-	both.Go(se.fromServer)
-	se.fromClient()
-	both.Wait()
-	se.end(nil, nil)
+	if p != nil {
+		p.wait()
+	} else {
+		var both sync.WaitGroup
+		both.Go(se.fromServer)
+		se.fromClient()
+		both.Wait()
+		se.end(nil, nil)
+	}
 	if !unhook() {
 		<-se.done
 	}
@@ -168,6 +176,10 @@ func (se *session) run(ctx context.Context, h *hello) error {
 // end ends the session: the client is told why if there is something to tell and
 // room for it, and both connections are closed. Only the first call counts.
 func (se *session) end(err error, why *protocol.Refusal) {
+	if p := se.polled; p != nil {
+		p.wish(err, why)
+		return
+	}
 	se.once.Do(func() {
 		se.err = err
 		if why != nil {
@@ -398,6 +410,11 @@ func (se *session) notify(n protocol.Notice) {
 	se.out.Lock()
 	defer se.out.Unlock()
 	b := appendNotice(nil, n)
+	if se.polled != nil {
+		se.late = append(se.late, b...)
+		se.polled.post()
+		return
+	}
 	if se.middle {
 		se.late = append(se.late, b...)
 		return
