@@ -18,10 +18,15 @@ func (p *Plan) Compare(ctx context.Context, q sql.Querier) (*Live, error) {
 	return l, err
 }
 
+// alone begins a transaction that waits for others of its kind, and for nobody
+// else for long: sessions read the views that it replaces.
+const alone = `BEGIN; SELECT pg_catalog.pg_advisory_xact_lock(pg_catalog.hashtext('sluice database harden'));
+SET LOCAL lock_timeout = '10s'; SET LOCAL statement_timeout = 0`
+
 // Apply makes a database what the Plan wants, in one transaction. It returns what
 // it changed, and what it found that only a person can change.
 func (p *Plan) Apply(ctx context.Context, q sql.Querier) (done, left []Change, err error) {
-	err = within(ctx, q, "BEGIN", func() error {
+	err = within(ctx, q, alone, func() error {
 		l, err := Load(ctx, q, p)
 		if err != nil {
 			return err
@@ -49,7 +54,7 @@ func (p *Plan) Apply(ctx context.Context, q sql.Querier) (done, left []Change, e
 
 // Remove runs Drop in one transaction.
 func (p *Plan) Remove(ctx context.Context, q sql.Querier) (done []Change, err error) {
-	err = within(ctx, q, "BEGIN", func() error {
+	err = within(ctx, q, alone, func() error {
 		l, err := Load(ctx, q, p)
 		if err != nil {
 			return err

@@ -22,7 +22,7 @@ func (p *Plan) changes(l *Live, all bool) []Change {
 		if there && value == f.value && !all {
 			continue
 		}
-		c := Change{Text: f.text, SQL: f.sql, Secret: f.secret, phase: f.phase, key: key}
+		c := f.change()
 		view, isView := strings.CutPrefix(key, "view ")
 		if isView {
 			replaced[view] = true
@@ -43,8 +43,8 @@ func (p *Plan) changes(l *Live, all bool) []Change {
 		out = append(out, c)
 	}
 	for key, f := range p.wanted {
-		if f.phase == makeGrants && !all && slices.ContainsFunc(out, func(c Change) bool { return c.key == key }) == false && onReplaced(key, replaced) {
-			out = append(out, Change{Text: f.text, SQL: f.sql, phase: f.phase, key: key})
+		if _, there := l.found[key]; there && !all && onReplaced(key, replaced) {
+			out = append(out, f.change())
 		}
 	}
 	for key, c := range l.extra {
@@ -104,25 +104,35 @@ func (p *Plan) takePublic(l *Live) []Change {
 		}
 		on := x.on()
 		c := Change{Text: "everybody has " + on + ", and so has " + p.Role.Login, Drift: true, phase: takeFromPublic, key: "public " + on,
-			SQL: []string{"REVOKE " + on + " FROM PUBLIC", p.remember(x, "")}}
+			SQL: []string{"REVOKE " + on + " FROM PUBLIC"}}
+		grantees := []string{""}
+		var quoted []string
 		for _, role := range l.others {
 			if !slices.Contains(x.also, role) {
-				c.SQL = append(c.SQL, "GRANT "+on+" TO "+quote(role), p.remember(x, role))
+				grantees, quoted = append(grantees, role), append(quoted, quote(role))
 			}
 		}
+		if len(quoted) > 0 {
+			c.SQL = append(c.SQL, "GRANT "+on+" TO "+strings.Join(quoted, ", "))
+		}
+		c.SQL = append(c.SQL, p.remember(x, grantees))
 		out = append(out, c)
 	}
 	return out
 }
 
-// remember notes for Drop what was taken from PUBLIC, or given to a role instead.
-func (p *Plan) remember(x publicRight, grantee string) string {
+// remember notes for Drop what was taken from PUBLIC, with the grantee "", and
+// what roles got in its place.
+func (p *Plan) remember(x publicRight, grantees []string) string {
 	priv := x.priv
 	if x.column != "" {
 		priv += " (" + quote(x.column) + ")"
 	}
-	return fmt.Sprintf("INSERT INTO %s VALUES (%s, %s, %s, %s)", qualified(p.Role.Schema, stateTable),
-		literal(x.kind), literal(x.object), literal(priv), literal(grantee))
+	rows := make([]string, len(grantees))
+	for i, g := range grantees {
+		rows[i] = fmt.Sprintf("(%s, %s, %s, %s)", literal(x.kind), literal(x.object), literal(priv), literal(g))
+	}
+	return "INSERT INTO " + qualified(p.Role.Schema, stateTable) + " VALUES " + strings.Join(rows, ", ")
 }
 
 // Drop returns what removes everything again: grants, views, the schema, and the

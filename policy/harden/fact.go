@@ -22,6 +22,9 @@ type fact struct {
 	sql   []string
 	// secret says that the statements hold a key and must not be shown.
 	secret bool
+	// right and role are those of a grant.
+	right right
+	role  string
 }
 
 // phase orders statements.
@@ -93,7 +96,9 @@ func keysFact(r policy.Role, tags map[string]bool, key func(string) mask.Key) fa
 const marker = "sluice 1 "
 
 // definition is how the server says what a view is, under an empty search_path.
-const definition = "pg_catalog.md5(pg_catalog.concat(pg_catalog.pg_get_viewdef(c.oid), ' ', c.reloptions))"
+const definition = `pg_catalog.md5(pg_catalog.concat(pg_catalog.pg_get_viewdef(c.oid), ' ', c.reloptions,
+(SELECT pg_catalog.string_agg(pg_catalog.pg_get_triggerdef(g.oid), ' ' ORDER BY g.oid) FROM pg_catalog.pg_trigger g WHERE g.tgrelid = c.oid),
+(SELECT pg_catalog.string_agg(pg_catalog.pg_get_ruledef(w.oid), ' ' ORDER BY w.oid) FROM pg_catalog.pg_rewrite w WHERE w.ev_class = c.oid AND w.rulename <> '_RETURN')))`
 
 func viewFact(r policy.Role, v View) fact {
 	name := qualified(r.Schema, v.Name)
@@ -129,7 +134,7 @@ func (r right) on() string {
 func grantFact(priv, kind, object, column, role string) fact {
 	on := right{priv, kind, object, column}.on()
 	return fact{key: grantKey(on, quote(role)), text: "grant " + on + " to " + role, phase: makeGrants,
-		sql: []string{"GRANT " + on + " TO " + quote(role)}}
+		sql: []string{"GRANT " + on + " TO " + quote(role)}, right: right{priv, kind, object, column}, role: role}
 }
 
 func grantKey(on, grantee string) string { return "grant " + on + " TO " + grantee }
@@ -145,13 +150,42 @@ type Change struct {
 	// Secret says that SQL holds keys and must not be shown.
 	Secret bool
 
-	phase phase
-	key   string
+	phase   phase
+	key     string
+	right   right    // of a grant of columns
+	columns []string // quoted
+	role    string
 }
 
+// order sorts changes, and joins grants that differ in their column only.
 func order(changes []Change) []Change {
 	slices.SortStableFunc(changes, func(a, b Change) int {
-		return cmp.Or(cmp.Compare(a.phase, b.phase), strings.Compare(a.key, b.key))
+		return cmp.Or(cmp.Compare(a.phase, b.phase), strings.Compare(a.right.kind+a.right.object, b.right.kind+b.right.object),
+			strings.Compare(a.right.priv+" "+a.role, b.right.priv+" "+b.role), strings.Compare(a.key, b.key))
 	})
-	return changes
+	out := changes[:0]
+	for _, c := range changes {
+		if n := len(out); n > 0 && c.role != "" && c.right == out[n-1].right && c.role == out[n-1].role {
+			out[n-1].columns = append(out[n-1].columns, c.columns...)
+			continue
+		}
+		out = append(out, c)
+	}
+	for i := range out {
+		if c := &out[i]; c.role != "" {
+			on := c.right.priv + " (" + strings.Join(c.columns, ", ") + ") ON " + c.right.kind + " " + c.right.object
+			c.Text, c.SQL = "grant "+on+" to "+c.role, []string{"GRANT " + on + " TO " + quote(c.role)}
+		}
+	}
+	return out
+}
+
+// change is what makes a fact true where nothing of it is there.
+func (f fact) change() Change {
+	c := Change{Text: f.text, SQL: f.sql, Secret: f.secret, phase: f.phase, key: f.key}
+	if f.right.column != "" {
+		c.columns, c.role, c.right = []string{quote(f.right.column)}, f.role, f.right
+		c.right.column = ""
+	}
+	return c
 }

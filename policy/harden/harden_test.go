@@ -27,6 +27,7 @@ CREATE TABLE app.log_1 PARTITION OF app.log DEFAULT;
 INSERT INTO app.log VALUES ('2026-01-01', 'eve@example.com');
 CREATE TABLE app.parent (id int, email text); CREATE TABLE app.child () INHERITS (app.parent);
 INSERT INTO app.parent VALUES (1, 'p@example.com'); INSERT INTO app.child VALUES (2, 'q@example.com');
+CREATE FUNCTION app.tg() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
 CREATE FUNCTION app.audit() RETURNS int LANGUAGE sql SECURITY DEFINER AS 'SELECT count(*)::int FROM app.secrets';
 `
 
@@ -65,6 +66,7 @@ func TestStatements(t *testing.T) {
 		{`DELETE FROM app.orders USING app.customers c WHERE c.id = customer_id AND orders.id = 70 RETURNING orders.id, c.ssn`, `70\|\*\*\*6789`},
 		{`WITH d AS (DELETE FROM app.orders WHERE id = 3 RETURNING id, total) SELECT * FROM d`, `3\|30`},
 		{`SET search_path = app; UPDATE customers SET balance = 0 WHERE id = 2; SELECT balance FROM customers WHERE id = 2`, `DataRow\|0\n`},
+		{`SELECT last_value FROM app.people_id_seq`, `DataRow\|\d`},
 		{`SELECT mood, count(*) FROM app.people WHERE mood = 'ok'::app.mood GROUP BY mood`, `ok\|2`},
 		{`SELECT 'app.customers'::regclass`, `app.customers`},
 		{`SELECT id, email, count(*) FROM app.customers c WHERE id = 1 GROUP BY id`, `1\|n\*\*\*@`},
@@ -156,6 +158,8 @@ func TestDrift(t *testing.T) {
 		{`ALTER VIEW ` + read + ` RESET (security_barrier)`, `was altered`},
 		{`ALTER VIEW ` + read + ` OWNER TO app_rw`, `was altered`},
 		{`DROP VIEW ` + read, `make view`},
+		{`CREATE RULE more AS ON UPDATE TO ` + read + ` DO ALSO NOTHING`, `was altered`},
+		{`CREATE TRIGGER more INSTEAD OF INSERT ON ` + read + ` FOR EACH ROW EXECUTE FUNCTION app.tg()`, `was altered`},
 		{`REVOKE SELECT ON ` + read + ` FROM shop_agent`, `grant SELECT`},
 		{`GRANT SELECT ON ` + read + ` TO app_rw`, `app_rw has SELECT`},
 		{`GRANT SELECT ON sluice_shop.taken_from_public TO shop_agent`, `shop_agent has SELECT`},

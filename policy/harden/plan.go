@@ -291,7 +291,7 @@ func (b *builder) usage(schema string) {
 // operators, casts and types of extensions, which statements run unseen.
 func (b *builder) functions() {
 	c := func(oid uint32) {
-		if f := b.c.FunctionByOID(oid); f != nil && !f.System() && f.Language == "c" && !f.SecurityDefiner {
+		if f := b.c.FunctionByOID(oid); f != nil && !f.System() && (f.Language == "c" || f.Language == "internal") && !f.SecurityDefiner {
 			b.p.calls[oid] = true
 		}
 	}
