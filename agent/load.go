@@ -2,6 +2,9 @@ package agent
 
 import (
 	"cmp"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -10,6 +13,7 @@ import (
 	"strings"
 
 	"sluicegate.io/sluice/agent/channel"
+	"sluicegate.io/sluice/agent/credential"
 	"sluicegate.io/sluice/agent/session"
 	"sluicegate.io/sluice/policy"
 )
@@ -96,6 +100,9 @@ func bundle(set *policy.Set, files []policy.File, maskKey []byte) (*channel.Bund
 			return nil, err
 		}
 	}
+	if err := verifiers(b, set); err != nil {
+		return nil, err
+	}
 	for _, i := range set.Agent().Issuers {
 		system = system || i.CAFile == ""
 		if err := read(i.CAFile, set.Agent().Pos); err != nil {
@@ -109,4 +116,31 @@ func bundle(set *policy.Set, files []policy.File, maskKey []byte) (*channel.Bund
 		}
 	}
 	return b, nil
+}
+
+// verifiers derives what checks the placeholders of clientAuth: scram. Equal
+// configurations give equal bytes, so the salt is derived as well.
+func verifiers(b *channel.Bundle, set *policy.Set) error {
+	for _, db := range set.Databases() {
+		if db.ClientAuth != policy.ClientSCRAM {
+			continue
+		}
+		src := credential.File{Path: db.ClientPasswordFile}
+		password, _, err := src.Password(context.Background())
+		if err != nil {
+			return fmt.Errorf("%s: clientPasswordFile: %w", db.Pos, err)
+		}
+		m := hmac.New(sha256.New, b.MaskKey)
+		m.Write([]byte("placeholder of " + db.Name))
+		v, err := credential.SaltedVerifier(password, m.Sum(nil)[:16], 0)
+		password.Zero()
+		if err != nil {
+			return fmt.Errorf("%s: clientPasswordFile: %w", db.Pos, err)
+		}
+		if b.Verifiers == nil {
+			b.Verifiers = map[string]channel.Verifier{}
+		}
+		b.Verifiers[db.Name] = channel.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey[:], ServerKey: v.ServerKey[:]}
+	}
+	return nil
 }

@@ -25,6 +25,7 @@ import (
 	"sluicegate.io/sluice/agent/session"
 	"sluicegate.io/sluice/agent/tally"
 	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/protocol/postgres"
 )
 
 // The descriptors that the proxy inherits.
@@ -204,7 +205,10 @@ func (p *proxy) adopt(data []byte) error {
 	if err != nil {
 		return err
 	}
-	r := &session.Rules{Set: set, Material: b.Material, MaskKey: b.MaskKey}
+	r := &session.Rules{Set: set, Material: b.Material, MaskKey: b.MaskKey, Placeholders: map[string]*postgres.Verifier{}}
+	for name, v := range b.Verifiers {
+		r.Placeholders[name] = &postgres.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}
+	}
 	for _, db := range set.Databases() {
 		if file := db.TLS.CAFile; file != "" && !x509.NewCertPool().AppendCertsFromPEM(b.Material[file]) {
 			return fmt.Errorf("%s: %s holds no certificate", db.Pos, file)

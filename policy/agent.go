@@ -19,7 +19,7 @@ type SyncMode uint8
 
 const (
 	SyncAlways   SyncMode = iota // on disk
-	SyncInterval                 // in the page cache, on disk a moment later
+	SyncInterval                 // in the page cache, on disk a moment later; the default
 )
 
 // Agent is the daemon's own settings. Every field has a default.
@@ -53,7 +53,7 @@ type Admin struct {
 type Record struct {
 	Directory string // default State/sessions
 	Sync      SyncMode
-	Interval  time.Duration // of SyncInterval
+	Interval  time.Duration // of SyncInterval; default 100ms
 	Rows      int64         // masked rows kept of one statement
 	Bytes     int64         // bytes of them
 	Retain    time.Duration // 0: for ever

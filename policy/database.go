@@ -37,7 +37,7 @@ type ClientAuth uint8
 const (
 	ClientTrust ClientAuth = iota // the kernel's word is enough
 	ClientToken                   // a JWT as its password
-	ClientSCRAM                   // the credential's own password, by SCRAM-SHA-256
+	ClientSCRAM                   // a placeholder password, by SCRAM-SHA-256
 )
 
 // TLSMode is how far the database's certificate is checked. The zero value checks most.
@@ -60,14 +60,17 @@ type Database struct {
 	TLS        TLS
 	Credential Credential
 	ClientAuth ClientAuth
-	Sensitive  []Sensitive
-	Clear      []Pattern // columns that are known to be harmless, whatever Unlabelled says
-	Unlabelled Unlabelled
-	Detect     []string // names of content detectors, see Detectors
-	Conditions ConditionMode
-	Enforce    Enforcement
-	Mode       Mode
-	Role       Role // of ModeRole, with every default filled in
+	// ClientPasswordFile holds the placeholder of ClientSCRAM. It opens nothing but
+	// this door: the database has another password.
+	ClientPasswordFile string
+	Sensitive          []Sensitive
+	Clear              []Pattern // columns that are known to be harmless, whatever Unlabelled says
+	Unlabelled         Unlabelled
+	Detect             []string // names of content detectors, see Detectors
+	Conditions         ConditionMode
+	Enforce            Enforcement
+	Mode               Mode
+	Role               Role // of ModeRole, with every default filled in
 }
 
 // Endpoint is an address that workloads dial for a Database. Exactly one of

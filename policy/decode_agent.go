@@ -60,7 +60,7 @@ func defaults() *Agent {
 		BPF:      "/sys/fs/bpf/sluice",
 		Cgroup:   "/",
 		Sessions: 10_000,
-		Record:   Record{Interval: time.Second, Rows: 100, Bytes: 64 << 10},
+		Record:   Record{Sync: SyncInterval, Interval: 100 * time.Millisecond, Rows: 100, Bytes: 64 << 10},
 		Log:      Log{Level: "info", Format: "text"},
 	}
 }

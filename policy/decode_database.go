@@ -19,6 +19,7 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 		field{"clientAuth", choice(d, &db.ClientAuth, "clientAuth",
 			word[ClientAuth]{"trust", ClientTrust}, word[ClientAuth]{"token", ClientToken},
 			word[ClientAuth]{"scram", ClientSCRAM})},
+		field{"clientPasswordFile", d.path(&db.ClientPasswordFile, "clientPasswordFile")},
 		field{"sensitive", d.sensitive(&db.Sensitive)},
 		field{"clear", d.patterns(&db.Clear, "clear", shapeColumn)},
 		field{"unlabelled", choice(d, &db.Unlabelled, "unlabelled",
@@ -32,6 +33,14 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 		field{"role", d.role(&db.Role)},
 	)
 	d.completeRole(spec, db)
+	switch {
+	case db.ClientAuth == ClientSCRAM && db.ClientPasswordFile == "":
+		d.errorf(spec, "clientAuth: scram needs clientPasswordFile, which holds the placeholder that workloads log in with")
+	case db.ClientAuth != ClientSCRAM && db.ClientPasswordFile != "":
+		d.errorf(spec, "clientPasswordFile has no effect without clientAuth: scram")
+	case db.ClientPasswordFile != "" && db.ClientPasswordFile == db.Credential.PasswordFile:
+		d.errorf(spec, "clientPasswordFile is the credential's passwordFile: workloads would hold the password of the database")
+	}
 	if db.Credential.Passthrough && db.ClientAuth != ClientTrust {
 		d.errorf(spec, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
 	}

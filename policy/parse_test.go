@@ -46,6 +46,9 @@ func TestErrorsHavePlaces(t *testing.T) {
 		{"unknown kind", "kind: Databse\n", `1:7: unknown kind "Databse"; did you mean "Database"?`},
 		{"version", strings.Replace(head, "v1alpha1", "v2", 1), `1:13: unknown apiVersion "sluicegate.io/v2"`},
 		{"missing", "apiVersion: sluicegate.io/v1alpha1\nkind: Agent\nmetadata: {}\nspec: {}\n", `3:11: metadata needs "name"`},
+		{"scram without placeholder", strings.Replace(head, "  credential: {passthrough: true}", "  credential: {username: u, passwordFile: /p}\n  clientAuth: scram", 1), `6:3: clientAuth: scram needs clientPasswordFile`},
+		{"placeholder without scram", strings.Replace(head, "  credential: {passthrough: true}", "  credential: {username: u, passwordFile: /p}\n  clientPasswordFile: /q", 1), `6:3: clientPasswordFile has no effect without clientAuth: scram`},
+		{"placeholder is the password", strings.Replace(head, "  credential: {passthrough: true}", "  credential: {username: u, passwordFile: /p}\n  clientAuth: scram\n  clientPasswordFile: /p", 1), `6:3: clientPasswordFile is the credential's passwordFile`},
 		{"endpoint", strings.Replace(head, "db:5432", "db", 1), `6:15: endpoint "db": has no port`},
 		{"endpoint bits", strings.Replace(head, "db:5432", "10.0.0.1/8:5432", 1), `6:15: endpoint "10.0.0.1/8:5432": has bits beyond its length set: write 10.0.0.0/8:5432`},
 		{"yaml", "a: [1\n", `1:4: `},
@@ -150,7 +153,7 @@ func TestDatabaseFields(t *testing.T) {
 
 func TestAgentDefaults(t *testing.T) {
 	a := load(t, "").Agent()
-	if a.Admin.Socket != "/run/sluice/admin.sock" || a.Record.Sync != policy.SyncAlways || a.Record.Directory != "/var/lib/sluice/sessions" || a.PassUnmatched {
+	if a.Admin.Socket != "/run/sluice/admin.sock" || a.Record.Sync != policy.SyncInterval || a.Record.Interval != 100*time.Millisecond || a.Record.Directory != "/var/lib/sluice/sessions" || a.PassUnmatched {
 		t.Errorf("%+v", a)
 	}
 	a = load(t, `

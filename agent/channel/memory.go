@@ -20,6 +20,16 @@ type Bundle struct {
 	Material map[string][]byte `json:"material,omitempty"`
 	// MaskKey makes the tokens of mask hash.
 	MaskKey []byte `json:"maskKey,omitempty"`
+	// Verifiers check the placeholders of Databases with clientAuth: scram, by name.
+	Verifiers map[string]Verifier `json:"verifiers,omitempty"`
+}
+
+// Verifier is what a SCRAM server keeps of a password.
+type Verifier struct {
+	Salt       []byte `json:"salt"`
+	Iterations int    `json:"iterations"`
+	StoredKey  []byte `json:"storedKey"`
+	ServerKey  []byte `json:"serverKey"`
 }
 
 // File is one file of resources.

@@ -154,11 +154,16 @@ type Verifier struct {
 // NewVerifier derives a Verifier from a password, with a random salt. 0 iterations
 // are 4096.
 func NewVerifier(password Secret, iterations int) (*Verifier, error) {
+	salt := make([]byte, 16)
+	rand.Read(salt) // never fails, see its documentation
+	return SaltedVerifier(password, salt, iterations)
+}
+
+// SaltedVerifier is NewVerifier with a salt that the caller chose.
+func SaltedVerifier(password Secret, salt []byte, iterations int) (*Verifier, error) {
 	if iterations == 0 {
 		iterations = defaultIter
 	}
-	salt := make([]byte, 16)
-	rand.Read(salt) // never fails, see its documentation
 	k, err := derive(password.Reveal(), salt, iterations)
 	if err != nil {
 		return nil, err

@@ -59,8 +59,14 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	if err != nil {
 		return nil, nil, unavailable("the connection to the database can't be protected as configured", err, s)
 	}
+	clientAuth, why := g.clientAuth(rules, db)
+	if why != nil {
+		return nil, nil, why
+	}
 	dial := func(ctx context.Context) (net.Conn, error) { return s.o.Redirector.Dial(ctx, c.ID) }
-	g.adopt(rules, time.Now())
+	if why := g.adopt(rules, time.Now()); why != nil {
+		return nil, nil, why
+	}
 	g.name = g.subject.String()
 	g.log, err = s.o.Store.Begin(g.start(st))
 	if err != nil {
@@ -78,7 +84,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	s.o.Traffic.Sessions.Add(1)
 	return g, &postgres.SessionConfig{
 		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth,
-		Epoch: g.Epoch, ClientAuth: postgres.ClientAuth{Token: g.tokenAuth(rules, db)},
+		Epoch: g.Epoch, ClientAuth: clientAuth,
 	}, nil
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"sluicegate.io/sluice/agent/record"
 	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/policy/mask"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -25,7 +26,8 @@ type Gate struct {
 	// What the next statement is judged by, and until when.
 	rules   *Rules
 	view    *policy.View
-	until   time.Time // zero: no end
+	scanner *mask.Scanner // nil: nothing is looked for
+	until   time.Time     // zero: no end
 	lapses  uint64
 	tokens  tokenState
 	changes bool // DDL ran in the open transaction
@@ -43,18 +45,26 @@ type Gate struct {
 
 // run is what a Gate keeps of a protocol.Run.
 type run struct {
-	number uint64
-	began  time.Time
-	left   int // statements that have not ended
-	next   *run
+	number  uint64
+	began   time.Time
+	left    int   // statements that have not ended
+	found   int64 // values that detectors replaced, not told yet
+	scanner *mask.Scanner
+	next    *run
 }
 
 // adopt makes r what the next statement is judged by.
-func (g *Gate) adopt(r *Rules, now time.Time) {
+func (g *Gate) adopt(r *Rules, now time.Time) *protocol.Refusal {
 	g.rules = r
 	g.subject.Workload = r.workload(g.subject.Workload)
 	g.view, g.until = r.Set.View(&g.subject, g.conn.Database, now)
 	g.observes.Store(g.view.Observe())
+	var err error
+	if g.scanner, err = r.scanners.of(g.view); err != nil {
+		g.rules = nil // so that the next statement comes here again
+		return unavailable("a content detector is not available", err, g.s)
+	}
+	return nil
 }
 
 // workload returns w with what the configuration says of it.
@@ -82,7 +92,9 @@ func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 	}
 	if rules != g.rules || !g.until.IsZero() && !now.Before(g.until) || g.tokens.changed {
 		g.tokens.changed = false
-		g.adopt(rules, now)
+		if why := g.adopt(rules, now); why != nil {
+			return why
+		}
 	}
 	return g.spentOut(now)
 }
@@ -120,6 +132,9 @@ func (g *Gate) Judge(ctx context.Context, q *protocol.Query) *protocol.Judgement
 		}
 	}
 	g.s.o.Traffic.Decision.Observe(time.Since(began))
+	if why := g.unseen(j); why != nil {
+		return &protocol.Judgement{Refusal: why}
+	}
 	return j
 }
 
@@ -175,7 +190,7 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 	} else {
 		g.free = x.next
 	}
-	*x = run{number: g.number, began: time.Now(), left: 1}
+	*x = run{number: g.number, began: time.Now(), left: 1, scanner: g.scanner}
 	if r.First == 0 && len(j.Plans) > 1 {
 		x.left = len(j.Plans)
 	}
@@ -203,7 +218,7 @@ func held(j *protocol.Judgement) *protocol.Refusal {
 func (g *Gate) Refused(text string, why *protocol.Refusal) {
 	g.s.o.Traffic.Denials.Add(why.Rule, 1)
 	if why.Code != suspendedCode { // being suspended does not use up more
-		g.s.spent.denied(g, time.Now())
+		g.account(policy.Usage{Denials: 1}, time.Now())
 	}
 	err := g.log.Append(&record.Event{Refusal: &record.Refusal{
 		Text: text, Length: len(text), Code: why.Code, Message: why.Message, Detail: why.Detail,
@@ -239,7 +254,8 @@ func (g *Gate) End(r *protocol.Run, i int, o protocol.Outcome) {
 		g.outcome.Code = o.Refused.Code
 	}
 	if plan != nil && ran {
-		g.outcome.MaskedValues = g.count(plan, r.Inner, i, &o)
+		g.outcome.MaskedValues = g.count(plan, r.Inner, i, &o) + x.found
+		x.found = 0
 		g.s.o.Traffic.Statement(action(plan), plan.Verdict)
 		g.follow(plan, &o)
 	}
@@ -259,7 +275,9 @@ func (g *Gate) count(plan *protocol.Plan, inner []*protocol.Plan, i int, o *prot
 	if o.Code != "" {
 		g.s.o.Traffic.Errors.Add(o.Code, 1)
 	}
-	g.s.spent.rows(g, o.Rows)
+	if o.Rows > 0 {
+		g.account(policy.Usage{Rows: o.Rows}, time.Now())
+	}
 	columns := plan.Columns
 	if i < len(inner) && inner[i] != nil {
 		columns = inner[i].Columns

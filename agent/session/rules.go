@@ -20,10 +20,13 @@ type Rules struct {
 	// Material holds the files that Databases name, by path.
 	Material map[string][]byte
 	MaskKey  []byte
+	// Placeholders check what workloads log in with, by Database of clientAuth: scram.
+	Placeholders map[string]*postgres.Verifier
 	// Verify believes or refuses a workload's token. Nil refuses all.
 	Verify func(ctx context.Context, raw string, w *policy.Workload) (*policy.Token, error)
 
-	cache *sql.Cache
+	cache    *sql.Cache
+	scanners scanners
 }
 
 func (r *Rules) key(tag string) mask.Key { return mask.NewKey(r.MaskKey, tag) }

@@ -42,6 +42,9 @@ type Options struct {
 	Leaf func(sni string, addr netip.Addr, hosts ...string) (*tls.Certificate, error)
 	// CacheBytes bounds the memory of judgements; default: 64 MiB.
 	CacheBytes int
+	// Accounts bounds the subjects and budgets that are counted; default: as
+	// [policy.NewLedger] says.
+	Accounts int
 }
 
 // Server serves the connections of workloads.
@@ -52,7 +55,7 @@ type Server struct {
 	epoch    atomic.Uint64 // of the rules
 	catalogs catalogs
 	words    decisions
-	spent    ledger
+	spent    *policy.Ledger
 	open     atomic.Int64
 
 	mu   sync.Mutex
@@ -65,7 +68,7 @@ func NewServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, live: make(map[*Gate]struct{})}
+	s := &Server{o: o, live: make(map[*Gate]struct{}), spent: policy.NewLedger(o.Accounts)}
 	s.wire = postgres.NewServer(postgres.Options{Log: o.Log})
 	s.catalogs.init(o.Log, o.Traffic)
 	return s
@@ -135,6 +138,9 @@ func (s *Server) Serve(ctx context.Context, c Conn) {
 		},
 	}
 	err := s.wire.Serve(ctx, a)
+	if errors.Is(err, postgres.ErrPlaceholder) {
+		s.o.Traffic.Foreign.Add(1)
+	}
 	if g != nil {
 		g.close(ctx, err)
 	} else if err != nil && ctx.Err() == nil {

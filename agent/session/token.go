@@ -4,7 +4,6 @@ import (
 	"context"
 	"time"
 
-	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -72,16 +71,12 @@ func badToken(message string) *protocol.Refusal {
 		Hint: "A fresh token of a configured issuer is needed."}
 }
 
-// tokenAuth returns how a client proves itself by a JWT in place of a password,
-// nil where the Database does not ask for that.
-func (g *Gate) tokenAuth(rules *Rules, db *policy.Database) func(context.Context, string) *protocol.Refusal {
-	if db.ClientAuth != policy.ClientToken {
-		return nil
-	}
+// tokenAuth returns how a client proves itself by a JWT in place of a password.
+func (g *Gate) tokenAuth(rules *Rules) func(context.Context, string) *protocol.Refusal {
 	return func(ctx context.Context, password string) *protocol.Refusal {
 		why := g.believe(ctx, rules, password)
 		if why == nil {
-			g.adopt(rules, time.Now())
+			why = g.adopt(rules, time.Now())
 			g.name = g.subject.String()
 		}
 		return why

@@ -23,7 +23,8 @@ type Verifier struct {
 
 var (
 	badExchange = &protocol.Refusal{Code: "08P01", Message: "malformed SCRAM message"}
-	notProven   = &protocol.Refusal{Code: "28P01", Message: "password authentication failed",
+	// ErrPlaceholder means that a client did not know the placeholder password.
+	ErrPlaceholder = &protocol.Refusal{Code: "28P01", Message: "password authentication failed",
 		Hint: "The placeholder password of this database is known to Sluice; the database's own is not needed."}
 )
 
@@ -79,7 +80,7 @@ func (h *hello) proveSCRAM(v *Verifier) error {
 		key[i] ^= proof[i]
 	}
 	if stored := sha256.Sum256(key); !hmac.Equal(stored[:], v.StoredKey) {
-		return notProven
+		return ErrPlaceholder
 	}
 	final := base64.StdEncoding.AppendEncode([]byte("v="), sign(v.ServerKey, message))
 	return h.sasl(12, final)
