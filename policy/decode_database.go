@@ -10,16 +10,17 @@ import (
 
 func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 	db := &Database{Name: doc.Name, Pos: doc.Pos}
+	auth, file := spec, spec
 	d.mapping(spec, "Database.spec", required{"protocol", "endpoints", "credential"},
 		field{"protocol", choice(d, &db.Protocol, "protocol", word[string]{"postgres", "postgres"})},
 		field{"endpoints", d.endpoints(&db.Endpoints)},
 		field{"databaseNames", d.texts(&db.Names, "databaseNames")},
 		field{"tls", d.tls(&db.TLS)},
 		field{"credential", d.credential(&db.Credential)},
-		field{"clientAuth", choice(d, &db.ClientAuth, "clientAuth",
+		field{"clientAuth", noted(&auth, choice(d, &db.ClientAuth, "clientAuth",
 			word[ClientAuth]{"trust", ClientTrust}, word[ClientAuth]{"token", ClientToken},
-			word[ClientAuth]{"scram", ClientSCRAM})},
-		field{"clientPasswordFile", d.path(&db.ClientPasswordFile, "clientPasswordFile")},
+			word[ClientAuth]{"scram", ClientSCRAM}))},
+		field{"clientPasswordFile", noted(&file, d.path(&db.ClientPasswordFile, "clientPasswordFile"))},
 		field{"sensitive", d.sensitive(&db.Sensitive)},
 		field{"clear", d.patterns(&db.Clear, "clear", shapeColumn)},
 		field{"unlabelled", choice(d, &db.Unlabelled, "unlabelled",
@@ -35,16 +36,21 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 	d.completeRole(spec, db)
 	switch {
 	case db.ClientAuth == ClientSCRAM && db.ClientPasswordFile == "":
-		d.errorf(spec, "clientAuth: scram needs clientPasswordFile, which holds the placeholder that workloads log in with")
+		d.errorf(auth, "clientAuth: scram needs clientPasswordFile, which holds the placeholder that workloads log in with")
 	case db.ClientAuth != ClientSCRAM && db.ClientPasswordFile != "":
-		d.errorf(spec, "clientPasswordFile has no effect without clientAuth: scram")
+		d.errorf(file, "clientPasswordFile has no effect without clientAuth: scram")
 	case db.ClientPasswordFile != "" && db.ClientPasswordFile == db.Credential.PasswordFile:
-		d.errorf(spec, "clientPasswordFile is the credential's passwordFile: workloads would hold the password of the database")
+		d.errorf(file, "clientPasswordFile is the credential's passwordFile: workloads would hold the password of the database")
 	}
 	if db.Credential.Passthrough && db.ClientAuth != ClientTrust {
 		d.errorf(spec, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
 	}
 	return db
+}
+
+// noted keeps the node of a field, for errors about several of them.
+func noted(to *ast.Node, f func(ast.Node)) func(ast.Node) {
+	return func(n ast.Node) { *to = n; f(n) }
 }
 
 func (d *decoder) enforce(to *Enforcement) func(ast.Node) {
