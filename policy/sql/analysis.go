@@ -44,7 +44,8 @@ type analysis struct {
 	stars    []star
 	strips   map[*pg.ColumnRef]strip
 	inlines  map[*pg.ColumnRef]string
-	last     *column // the latest that a reference was resolved to
+	params   []uint32 // types that the workload declared
+	last     *column  // the latest that a reference was resolved to
 
 	untested    int  // inside IS NULL or count: reading tells no value
 	into        bool // the next query may be a SELECT INTO
@@ -273,9 +274,7 @@ func (a *analysis) denial(d policy.Decision) *protocol.Refusal {
 // finalAccesses are those noted, and those of the relations that are read.
 func (a *analysis) finalAccesses() []protocol.Access {
 	for _, r := range a.order {
-		if r.masks != nil {
-			a.sensitive = true
-		}
+		a.touched(r.rel)
 		cols := r.columns()
 		if r.target && len(cols) == 0 {
 			continue

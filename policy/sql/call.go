@@ -36,6 +36,7 @@ func (a *analysis) functions(f []string, at int32) []*Function {
 		all = a.c.ResolveFunction(a.path, f[0])
 		if a.userFunction(f[0]) {
 			a.byPath = true
+			a.needPath(at)
 		}
 	case 3:
 		if f[0] != a.c.Database {
@@ -423,6 +424,7 @@ func (a *analysis) operatorName(list []*pg.Node, at int32) bool {
 		for _, o := range a.c.OperatorsNamed(f[0]) {
 			if !o.System() {
 				a.byPath = true
+				a.needPath(at)
 				break
 			}
 		}

@@ -82,11 +82,26 @@ func (a *analysis) maintenance(n *pg.Node) (outcome, bool) {
 	return outcome{}, false
 }
 
-// touched notes a relation whose values an error may quote.
+// touched notes a relation whose values an error may quote: those of its rows, and
+// of a view those of the rows below it.
 func (a *analysis) touched(rel *Relation) {
-	if !rel.System() && a.masksOf(rel) != nil {
-		a.sensitive = true
+	a.sensitive = a.sensitive || a.covers(rel, 0)
+}
+
+// covers reports whether anything is masked of a relation or of what is below it.
+func (a *analysis) covers(rel *Relation, depth int) bool {
+	if rel.System() || depth > maxViews {
+		return false
 	}
+	if a.masksOf(rel) != nil {
+		return true
+	}
+	for _, d := range rel.Depends {
+		if r := a.c.RelationByOID(d.Relation); r != nil && r != rel && a.covers(r, depth+1) {
+			return true
+		}
+	}
+	return false
 }
 
 func (a *analysis) truncateCascade(rel *Relation, depth int) {
@@ -332,6 +347,13 @@ func (a *analysis) tableElement(n *pg.Node, s *scope) {
 		if c.Pktable != nil {
 			rel := a.relation(c.Pktable)
 			a.access(protocol.Access{Action: protocol.Select, Object: rel.object()})
+			for _, n := range c.PkAttrs {
+				for i, m := range a.masksOf(rel) {
+					if m != nil && rel.Columns[i].Name == n.GetString_().GetSval() {
+						a.condition(value{mask: m, raw: true}, "a foreign key")
+					}
+				}
+			}
 		}
 	default:
 		a.unknown(n)

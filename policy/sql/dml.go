@@ -33,11 +33,7 @@ func (a *analysis) target(rv *pg.RangeVar, action protocol.Action, event string)
 	default:
 		a.fail("42809", rv.Location, "%s cannot be written to", rel.object())
 	}
-	for i := range rel.Rules {
-		if r := &rel.Rules[i]; r.Event == event && r.Enabled != "D" {
-			a.fail("42501", rv.Location, "%s has a rule that rewrites such a statement, which is not supported", rel.object())
-		}
-	}
+	a.unruled(rel, event, rv.Location)
 	if ref := a.refs[rv]; ref != nil {
 		return ref
 	}
@@ -48,10 +44,17 @@ func (a *analysis) target(rv *pg.RangeVar, action protocol.Action, event string)
 	a.refs[rv] = ref
 	a.order = append(a.order, ref)
 	a.shadow(ref)
-	if ref.masks != nil {
-		a.sensitive = true
-	}
+	a.touched(rel)
 	return ref
+}
+
+// unruled refuses to write where a rule makes something else of the statement.
+func (a *analysis) unruled(rel *Relation, event string, at int32) {
+	for i := range rel.Rules {
+		if r := &rel.Rules[i]; r.Event == event && r.Enabled != "D" {
+			a.fail("42501", at, "%s has a rule that rewrites such a statement, which is not supported", rel.object())
+		}
+	}
 }
 
 // base notes that writing to a view writes to what is below it.
@@ -71,6 +74,8 @@ func (a *analysis) base(rel *Relation, action protocol.Action, depth int) {
 			if r.System() {
 				continue
 			}
+			a.unruled(r, action.String(), -1)
+			a.touched(r)
 			a.access(protocol.Access{Action: action, Object: r.object(), Implied: "view " + rel.object().String()})
 			a.base(r, action, depth+1)
 		}
@@ -264,6 +269,8 @@ func (a *analysis) cascade(rel *Relation, action protocol.Action, cols []string,
 			continue
 		}
 		x.Action = next
+		a.unruled(r.From, next.String(), -1)
+		a.touched(r.From)
 		before := len(a.accesses)
 		changed := append([]string(nil), x.Columns...)
 		a.access(x)

@@ -88,6 +88,7 @@ func (a *analysis) expr(n *pg.Node, s *scope) value {
 	case *pg.Node_CurrentOfExpr:
 		return value{typ: boolOID}
 	case *pg.Node_MergeSupportFunc:
+		a.sinceVersion(n)
 		return value{typ: textOID}
 	}
 	if v, ok := a.xml(n, s); ok {

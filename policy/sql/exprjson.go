@@ -28,6 +28,7 @@ func (a *analysis) xml(n *pg.Node, s *scope) (value, bool) {
 // json analyses the SQL/JSON expressions.
 func (a *analysis) json(n *pg.Node, s *scope) (value, bool) {
 	var v value
+	a.sinceVersion(n)
 	switch x := n.Node.(type) {
 	case *pg.Node_JsonObjectConstructor:
 		for _, e := range x.JsonObjectConstructor.Exprs {
@@ -135,5 +136,22 @@ func (a *analysis) jsonAggregate(c *pg.JsonAggConstructor, s *scope) {
 	}
 	if c.Over != nil {
 		a.window(c.Over, s)
+	}
+}
+
+// sinceVersion refuses what an older server would read as a call of a function,
+// which may be anybody's.
+func (a *analysis) sinceVersion(n *pg.Node) {
+	since := 0
+	switch n.Node.(type) {
+	case *pg.Node_JsonFuncExpr, *pg.Node_JsonParseExpr, *pg.Node_JsonScalarExpr, *pg.Node_JsonSerializeExpr, *pg.Node_JsonTable,
+		*pg.Node_MergeSupportFunc:
+		since = 170000
+	case *pg.Node_JsonObjectConstructor, *pg.Node_JsonArrayConstructor, *pg.Node_JsonArrayQueryConstructor,
+		*pg.Node_JsonObjectAgg, *pg.Node_JsonArrayAgg, *pg.Node_JsonIsPredicate:
+		since = 160000
+	}
+	if a.c.ServerVersion < since {
+		a.fail("0A000", -1, "%s is not known to servers before %d", nodeName(n), since/10000)
 	}
 }

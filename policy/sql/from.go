@@ -51,6 +51,7 @@ func (a *analysis) fromItem(n *pg.Node, s *scope) []*item {
 	case *pg.Node_RangeTableFunc:
 		return []*item{a.xmlTable(x.RangeTableFunc, s)}
 	case *pg.Node_JsonTable:
+		a.sinceVersion(n)
 		return []*item{a.jsonTable(x.JsonTable, s)}
 	case *pg.Node_JoinExpr:
 		return a.join(x.JoinExpr, s)

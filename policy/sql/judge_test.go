@@ -27,6 +27,18 @@ CREATE TABLE app.log_1 PARTITION OF app.log DEFAULT;
 INSERT INTO app.log VALUES ('2024-01-01', 'carol@example.com', 1);
 CREATE TABLE app.lines (id int PRIMARY KEY, order_id int REFERENCES app.orders ON DELETE CASCADE, doc jsonb, tags text[]);
 INSERT INTO app.lines VALUES (1, 1, '{"a": {"b": 2}}', '{x,y}');
+CREATE VIEW app.v_stats AS SELECT tablename, attname, most_common_vals::text FROM pg_stats;
+CREATE TABLE app.ruled (id int PRIMARY KEY, n int);
+CREATE RULE also AS ON UPDATE TO app.ruled DO ALSO DELETE FROM app.secrets;
+CREATE VIEW app.v_ruled AS SELECT id, n FROM app.ruled;
+CREATE FUNCTION app.seen(text) RETURNS bool LANGUAGE plpgsql AS 'BEGIN RAISE NOTICE ''%'', $1; RETURN true; END';
+CREATE DOMAIN app.watched AS text CHECK (app.seen(VALUE));
+CREATE FUNCTION app.json_value(text, text) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT string_agg(ssn, '','') FROM app.customers';
+CREATE FUNCTION app.lower(varchar) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT string_agg(ssn, '','') FROM app.customers';
+CREATE TABLE app.notes (id int PRIMARY KEY, body varchar);
+INSERT INTO app.notes VALUES (1, 'x');
+CREATE FUNCTION app.on_note() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NEW; END';
+CREATE TRIGGER note BEFORE INSERT OR UPDATE OF body ON app.notes FOR EACH ROW EXECUTE FUNCTION app.on_note();
 CREATE SCHEMA "Odd Schema";
 CREATE TABLE "Odd Schema"."T""x" (id int PRIMARY KEY, email text, "Mixed Case" int);
 INSERT INTO "Odd Schema"."T""x" VALUES (1, 'alice@example.com', 5);
@@ -222,6 +234,14 @@ var statements = []struct{ text, want string }{
 	{`LOAD 'x'`, `!LoadStmt`},
 	{`SELECT 1; SELECT v FROM app.secrets`, `!not allowed`},
 	// Attempts
+	{`SELECT * FROM app.v_stats`, `!v_stats is not allowed`},
+	{`UPDATE app.v_ruled SET n = 1`, `!has a rule`},
+	{`SET search_path = app, pg_catalog; SELECT json_value('a', '$')`, `!not known to servers|\|`},
+	{`ROLLBACK; SELECT lower(body) FROM app.notes`, `!search path is not known`},
+	{`SET search_path = app, pg_catalog; SELECT lower(body) FROM notes`, `!.`},
+	{`SELECT app.watched 'x'`, `!app.seen, which is not allowed`},
+	{`CREATE TABLE app.guess (e text REFERENCES app.customers (email))`, `!.`},
+	{`SELECT merge_action()`, `!not known to servers|MERGE`},
 	{`UPDATE app.customers SET name=name WHERE id=1 RETURNING (SELECT ssn FROM jsonb_populate_record((ARRAY[NULL::app.orders])[1], '{}') AS ssn)`, `!.|\*\*\*6789`},
 	{`UPDATE app.customers SET name=name WHERE id=1 RETURNING (SELECT ssn FROM jsonb_populate_record((SELECT o FROM app.orders o LIMIT 1), '{}') AS ssn)`, `!.|\*\*\*6789`},
 	{`UPDATE app.customers SET name=name WHERE id=1 RETURNING (SELECT ssn FROM json_to_record('{}') AS ssn(x int))`, `\*\*\*6789`},

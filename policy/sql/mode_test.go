@@ -90,6 +90,41 @@ func TestPlans(t *testing.T) {
 	}
 }
 
+// TestSensitive checks what a server's errors may quote values of.
+func TestSensitive(t *testing.T) {
+	for text, want := range map[string]bool{
+		"SELECT id FROM app.orders":                   false,
+		"SELECT id FROM app.customers":                true,
+		"SELECT id FROM app.v_clean":                  true, // of the table below
+		"UPDATE app.v_clean SET id = NULL":            true, // "Failing row contains"
+		"DELETE FROM app.orders WHERE id = 1":         false,
+		"INSERT INTO app.lines (id) VALUES (5)":       false,
+		"UPDATE app.people SET id = 5 WHERE id = 1":   true,
+		"TRUNCATE app.customers CASCADE":              true,
+		"LOCK TABLE app.v_clean IN ACCESS SHARE MODE": true,
+	} {
+		j := judgeOffline(t, "", text)
+		if j.Refusal != nil || j.Plans[0].Sensitive != want {
+			t.Errorf("%q: sensitive is not %v: %v", text, want, j.Refusal)
+		}
+	}
+}
+
+// TestParameterTypes checks that a parameter is not a way to run a function.
+func TestParameterTypes(t *testing.T) {
+	c, err := shopCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	v := view(t, fmt.Sprintf(shopPolicy, ""))
+	for typ, refused := range map[uint32]bool{0: false, 25: false, c.Type("app", "watched").OID: true, 4000000: true} {
+		j, _ := sql.Judge(c, v, &protocol.Query{Text: "SELECT $1 IS NULL", Parse: true, ParamTypes: []uint32{typ}}, sql.Options{})
+		if (j.Refusal != nil) != refused {
+			t.Errorf("type %d: %v", typ, j.Refusal)
+		}
+	}
+}
+
 // TestStale checks that a caller learns when its catalog may be old, and that
 // what is not there looks like what may not be seen.
 func TestStale(t *testing.T) {

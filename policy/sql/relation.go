@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"regexp"
+
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/policy/mask"
 	"sluicegate.io/sluice/protocol"
@@ -145,6 +147,11 @@ func (a *analysis) family(r *Relation) []*Relation {
 	return all
 }
 
+// valueCatalogs are catalog relations that hold values of all tables, the texts of
+// others' statements, or passwords. A view shows them whatever is masked.
+var valueCatalogs = regexp.MustCompile(`\b(pg_stats|pg_statistic|pg_stats_ext|pg_stats_ext_exprs|pg_statistic_ext_data|pg_largeobject|` +
+	`pg_stat_activity|pg_authid|pg_shadow|pg_user_mapping|pg_user_mappings|pg_prepared_statements|pg_cursors)\b`)
+
 // viewMasks analyses the definition of a view, if anything sensitive is below it.
 func (a *analysis) viewMasks(r *Relation) []*masked {
 	for _, oid := range r.Calls {
@@ -153,6 +160,11 @@ func (a *analysis) viewMasks(r *Relation) []*masked {
 			a.denyFunction(f, -1) // makes rows out of anything: pg_stat_statements, dblink
 		}
 		a.allowedCode(f, "view "+r.object().String())
+	}
+	if name := valueCatalogs.FindString(r.Definition); name != "" {
+		a.refuse(&protocol.Refusal{Code: "42501",
+			Message: "reading " + r.object().String() + " is not allowed",
+			Detail:  "It shows " + name + ", which holds values of other tables."})
 	}
 	below := false
 	for _, d := range r.Depends {

@@ -45,6 +45,7 @@ func (a *analysis) typeByName(f []string) *Type {
 		t := a.c.ResolveType(a.path, f[0])
 		if t == nil || !t.System() || HasTemp(a.path) {
 			a.byPath = true
+			a.needPath(-1)
 		}
 		if t == nil {
 			if oldName := typeAliases[f[0]]; oldName != "" {
@@ -74,6 +75,19 @@ func (a *analysis) usedType(t *Type, at int32) {
 			a.allowedCode(a.c.FunctionByOID(k.Function), "a cast to "+t.Schema+"."+t.Name)
 		}
 	}
+}
+
+// parameter checks a type that the workload gives to a parameter: its values pass
+// through what such a type runs.
+func (a *analysis) parameter(oid uint32) {
+	if oid == 0 || oid < firstUserOID {
+		return
+	}
+	t := a.c.TypeByOID(oid)
+	if t == nil {
+		a.missing("42704", -1, "type %d of a parameter does not exist", oid)
+	}
+	a.usedType(t, -1)
 }
 
 // cast analyses a cast.
