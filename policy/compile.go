@@ -186,6 +186,9 @@ type columns struct {
 	except []string // sorted
 }
 
+// whole reports whether the set is all columns.
+func (c columns) whole() bool { return c.only == nil && len(c.except) == 0 }
+
 // has reports whether the set has a column.
 func (c columns) has(name string) bool {
 	if c.only != nil {

@@ -14,6 +14,7 @@ type Decision struct {
 	Verdict protocol.Verdict
 	Rule    string // "policy/rule" that decided, "" where none matched
 	Reason  string // one plain sentence
+	Because string // of the rule that decided: what its author gave as the reason
 	// Object, Action and Column were decisive; empty if the statement as a whole was.
 	Object  protocol.Object
 	Action  protocol.Action
@@ -179,6 +180,11 @@ func (v *View) answer(a *protocol.Access, filtered bool) answer {
 // columnAnswer judges one column of an access, or with "" the object alone.
 func (v *View) columnAnswer(rules []applied, a *protocol.Access, column string, filtered bool) answer {
 	out := answer{column: column, why: byNothing}
+	if len(rules) == 0 {
+		// Of what may not be touched at all, no column is told: nobody learns whether
+		// it is there.
+		return answer{why: byNothing}
+	}
 	var ask *rule
 	for i := range rules { // deny first, allow last
 		r := &rules[i]
@@ -187,6 +193,9 @@ func (v *View) columnAnswer(rules []applied, a *protocol.Access, column string, 
 		}
 		switch {
 		case r.Effect == protocol.Deny:
+			if r.columns.whole() {
+				column = ""
+			}
 			return answer{verdict: protocol.Deny, rule: r.rule, column: column}
 		case r.Effect == protocol.Approve:
 			if ask == nil {

@@ -37,6 +37,7 @@ func (v *View) explain(d *Decision, a *answer, access *protocol.Access) {
 	}
 	if a.rule != nil && a.rule.Reason != "" && a.verdict <= protocol.Approve {
 		d.Reason += ": " + a.rule.Reason
+		d.Because = a.rule.Reason
 	}
 	if d.Verdict == protocol.Deny {
 		d.Allowed = v.allowedOn(access.Object)

@@ -126,7 +126,7 @@ func TestReasons(t *testing.T) {
 	}{
 		{
 			touch(protocol.Select, "app", "secrets", "v"),
-			"no rule allows select of v on app.secrets",
+			"no rule allows select on app.secrets",
 			"with approval update, delete on app.secrets",
 		},
 		{
@@ -136,7 +136,7 @@ func TestReasons(t *testing.T) {
 		},
 		{
 			touch(protocol.Select, "hr", "people", "name"),
-			"no rule allows select of name on hr.people",
+			"no rule allows select on hr.people",
 			"select on app.customers, app.orders; update of status on app.orders with a WHERE clause of at most 1 rows; with approval update, delete on app.*; call on app.lookup_order",
 		},
 		{

@@ -3,6 +3,7 @@ package sql
 import (
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
 	"sluicegate.io/sluice/policy"
@@ -24,6 +25,7 @@ type judge struct {
 	byPath bool // some name was resolved by the path
 	tokens []*pg.ScanToken
 	edits  []edit
+	holes  []hole
 	masks  map[*Relation][]*masked
 	budget *int
 	block  block
@@ -246,29 +248,58 @@ func (a *analysis) noRelation(schema, name string, at int32, action protocol.Act
 	a.missing("42P01", at, "relation %q does not exist", o.String())
 }
 
-// denial words a decision that says no.
+// denial words a decision that says no, for who may be a person or a model.
 func (a *analysis) denial(d policy.Decision) *protocol.Refusal {
-	r := &protocol.Refusal{Code: "42501", Rule: d.Rule, Hint: d.Allowed}
+	r := &protocol.Refusal{Code: "42501", Rule: d.Rule}
 	switch {
-	case d.Object.Name == "":
+	case d.Object == (protocol.Object{}):
 		r.Message = "the statement is not allowed"
+	case d.Object.Kind == protocol.DatabaseItself:
+		r.Message = fmt.Sprintf("%s in the database is not allowed", d.Action)
 	case d.Column != "":
-		r.Message = fmt.Sprintf("%s of %s.%s is not allowed, or it is not there", d.Action, d.Object, d.Column)
+		r.Message = fmt.Sprintf("%s of column %s on %s is not allowed, or it is not there", d.Action, d.Column, d.Object)
 	default:
 		r.Message = fmt.Sprintf("%s on %s is not allowed, or it is not there", d.Action, d.Object)
 	}
 	if d.Implied != "" {
 		r.Message += " (because of " + d.Implied + ")"
 	}
-	if d.Rule == "" {
-		r.Detail = "No rule allows it."
-	} else {
-		r.Detail = "Rule " + d.Rule + "."
+	switch {
+	case d.Rule == "" && d.Object != (protocol.Object{}):
+		r.Detail = "No rule of the policy allows it."
+	case d.Rule == "" || strings.HasPrefix(d.Rule, "database:"):
+		r.Detail = sentence(d.Reason)
+	case d.Because != "":
+		r.Detail = sentence("rule " + d.Rule + " denies it: " + d.Because)
+	default:
+		r.Detail = "Rule " + d.Rule + " denies it."
 	}
-	if d.Reason != "" {
-		r.Detail += " " + d.Reason
-	}
+	r.Hint = allowedHere(d.Allowed)
 	return r
+}
+
+// allowedHere is the hint of a denial.
+func allowedHere(what string) string {
+	switch {
+	case what == "":
+		return ""
+	case strings.HasPrefix(what, "nothing"):
+		return "Nothing is allowed here."
+	}
+	return "Allowed here: " + what + "."
+}
+
+// sentence makes words one.
+func sentence(s string) string {
+	if s == "" {
+		return ""
+	}
+	r, n := utf8.DecodeRuneInString(s)
+	s = string(unicode.ToUpper(r)) + s[n:]
+	if strings.ContainsAny(s[len(s)-1:], ".!?") {
+		return s
+	}
+	return s + "."
 }
 
 // finalAccesses are those noted, and those of the relations that are read.

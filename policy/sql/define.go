@@ -223,7 +223,8 @@ func (a *analysis) ddl(action protocol.Action, n *pg.Node) {
 	r := &protocol.Refusal{Code: "42501", Message: nodeName(n) + " is not allowed",
 		Detail: "What such a statement does cannot be told from its text, or reaches past the tables that policies are about."}
 	if d := a.v.Decide(&st); d.Verdict == protocol.Deny && d.Rule != "" {
-		r.Rule, r.Detail, r.Hint = d.Rule, a.denial(d).Detail, d.Allowed
+		says := a.denial(d)
+		r.Rule, r.Detail, r.Hint = d.Rule, says.Detail, says.Hint
 	}
 	a.accesses, a.order = nil, nil
 	a.refuse(r)
