@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 
 	"sluicegate.io/sluice/policy/sql"
 )
@@ -70,10 +71,11 @@ func (p *Plan) Remove(ctx context.Context, q sql.Querier) (done []Change, err er
 
 func run(ctx context.Context, q sql.Querier, changes []Change) error {
 	for _, c := range changes {
-		for _, s := range c.SQL {
-			if err := q.Query(ctx, s, func([][]byte) error { return nil }); err != nil {
-				return fmt.Errorf("%s: %w", c.Text, err)
-			}
+		if len(c.SQL) == 0 {
+			continue
+		}
+		if err := q.Query(ctx, strings.Join(c.SQL, ";\n"), func([][]byte) error { return nil }); err != nil {
+			return fmt.Errorf("%s: %w", c.Text, err)
 		}
 	}
 	return nil

@@ -244,7 +244,22 @@ func (b *builder) writeView(s *sql.Shadow, x rights) {
 	login := b.db.Role.Login
 	b.view(View{Name: s.Write, Of: s.Relation.Schema + "." + s.Relation.Name, Query: s.Target, Barrier: len(s.Masked) > 0, Writes: true})
 	name := qualified(b.db.Role.Schema, s.Write)
-	for priv, columns := range map[string][]string{"INSERT": x.insert, "UPDATE": x.update, "SELECT": slices.Concat(s.Clear, s.Masks, s.System)} {
+	live := 0
+	for i := range s.Relation.Columns {
+		if !s.Relation.Columns[i].Dropped {
+			live++
+		}
+	}
+	readable := slices.Concat(s.Clear, s.Masks, s.System)
+	for _, g := range []struct {
+		priv    string
+		columns []string
+		whole   bool // the view has no column that this leaves out
+	}{{"INSERT", x.insert, len(x.insert) == live}, {"UPDATE", x.update, len(x.update) == live}, {"SELECT", readable, len(s.Clear) == live}} {
+		priv, columns := g.priv, g.columns
+		if g.whole {
+			columns = []string{""}
+		}
 		for _, c := range columns {
 			b.want(grantFact(priv, "TABLE", name, c, login))
 		}
