@@ -24,6 +24,7 @@ type View struct {
 	limitOf  string // policy that set limits.Affected
 	budgets  []Budget
 	observe  bool
+	open     string // rule that allows everything, see Open
 	allowed  string
 	id       string
 
@@ -92,6 +93,7 @@ func (s *Set) view(db *database, chosen []*Policy, at time.Time) *View {
 	if len(chosen) > 0 {
 		v.index = newIndex(rules)
 	}
+	v.open = v.openBy(rules)
 	v.allowed = summary(rules)
 	v.id = hex.EncodeToString(sum.Sum(nil)[:6])
 	return v

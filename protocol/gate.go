@@ -51,3 +51,10 @@ type Gate interface {
 type Scanner interface {
 	Value(r *Run, i, column int, value []byte) ([]byte, bool)
 }
+
+// A Passer is implemented by a Gate that can let pass what cannot be read: a call
+// of a function by number, a text that the server reads by other rules than the
+// analysis. Pass returns a Judgement of one plan with AnyEffect, or refuses.
+type Passer interface {
+	Pass(ctx context.Context, text string) *Judgement
+}

@@ -183,6 +183,7 @@ const (
 	Discards               // DISCARD ALL and its kind
 	CopiesIn               // COPY ... FROM STDIN: the workload sends data
 	CopiesOut              // COPY ... TO STDOUT
+	AnyEffect              // not known: the text was not read, and may be several statements
 )
 
 // Effect is what a statement changes in its session.
@@ -206,6 +207,7 @@ type Plan struct {
 	Limits    Limits
 	Sensitive bool // touches a sensitive column: errors and notices pass redacted
 	Observed  bool // would have been refused, but enforce is observe
+	Free      bool // whatever the server makes of it passes: nothing is enforced, or nothing is to be protected
 }
 
 // Edit is one replacement that turned a workload's text into the text for the

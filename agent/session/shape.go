@@ -28,7 +28,7 @@ func (g *Gate) Shape(r *protocol.Run, i int, columns []protocol.ResultColumn) *p
 	if x != nil {
 		g.columns(x.number, i, columns, expected)
 	}
-	if plan.Observed || g.view.Observe() {
+	if plan.Observed || plan.Free || g.view.Observe() {
 		return nil
 	}
 	if expected != nil && len(expected) != len(columns) {

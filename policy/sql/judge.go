@@ -32,19 +32,32 @@ const workBudget = 4 << 20
 // stale says that the text names something that c does not know: a caller whose
 // catalog may be old loads it again and asks once more.
 func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protocol.Judgement, stale bool) {
+	return judgeHoles(c, v, q, o, nil)
+}
+
+// maxLength is the most bytes of a text.
+func (o *Options) maxLength() int {
 	if o.MaxLength <= 0 {
-		o.MaxLength = 1 << 20
+		return 1 << 20
 	}
+	return o.MaxLength
+}
+
+// judgeHoles is Judge that also tells which constants of the text don't matter.
+func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes *[]hole) (j *protocol.Judgement, stale bool) {
+	o.MaxLength = o.maxLength()
 	if o.MaxDepth <= 0 {
 		o.MaxDepth = 1000
 	}
 	if v == nil || c == nil {
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "XX000", Message: "statements cannot be judged now"}}, false
 	}
+	_, open := v.Open()
+	lenient := open || v.Observe()
 	tree, refused := parse(q.Text, &o)
 	if refused != nil {
-		if v.Observe() {
-			return observed(q.Text), false
+		if lenient {
+			return Unread(v, q.Text), false
 		}
 		return &protocol.Judgement{Refusal: refused}, false
 	}
@@ -61,7 +74,12 @@ func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protoco
 	for _, raw := range tree.Stmts {
 		a := &analysis{judge: t}
 		p, err := a.judgeOne(raw)
-		if err != nil && !v.Observe() {
+		if lenient {
+			if err != nil {
+				a.loosely(&p, raw)
+			}
+			pass(v, &p)
+		} else if err != nil {
 			if err.Message == "" {
 				err.Message = "the statement is not allowed"
 			}
@@ -78,8 +96,9 @@ func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protoco
 		}
 	}
 	j.Named = t.byPath
-	if v.Observe() {
-		j.Hold, j.Notices = false, nil
+	if lenient {
+		// Where everything is allowed, it does not matter how names resolve.
+		j.Hold, j.Notices, j.Named = false, nil, t.byPath && !open
 		return j, false
 	}
 	text, edits, ok := t.apply()
@@ -87,6 +106,9 @@ func Judge(c *Catalog, v *policy.View, q *protocol.Query, o Options) (j *protoco
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "0A000", Message: "the statement cannot be rewritten"}}, false
 	}
 	j.Text, j.Edits = text, edits
+	if holes != nil {
+		*holes = t.holes
+	}
 	return j, false
 }
 
@@ -108,11 +130,6 @@ func sameShape(tree *pg.ParseResult, text string) bool {
 		return false
 	}
 	return len(s) == len(tree.Stmts)
-}
-
-// observed is the judgement of what can't be read where decisions are only recorded.
-func observed(text string) *protocol.Judgement {
-	return &protocol.Judgement{Text: text, Named: true, Plans: []protocol.Plan{{Observed: true, Verdict: protocol.Deny, Returns: true}}}
 }
 
 // parse reads a text within limits. Nothing reaches the parser, which is C and
@@ -142,7 +159,8 @@ func parse(text string, o *Options) (*pg.ParseResult, *protocol.Refusal) {
 
 // judgeOne analyses and judges one statement.
 func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
-	observe := a.v.Observe()
+	_, open := a.v.Open()
+	observe := open || a.v.Observe()
 	defer func() {
 		if r := recover(); r != nil {
 			x, ok := r.(refusal)

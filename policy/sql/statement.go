@@ -130,7 +130,7 @@ func (a *analysis) sessionStmt(n *pg.Node, from, to int) (outcome, bool) {
 		if x.DiscardStmt.Target == pg.DiscardMode_DISCARD_ALL {
 			a.lost = true
 		}
-		return outcome{tag: "DISCARD", effect: protocol.Effect{Kind: protocol.Discards}}, true
+		return outcome{tag: "DISCARD", effect: discards(x.DiscardStmt)}, true
 	case *pg.Node_PrepareStmt:
 		return a.prepare(x.PrepareStmt, from, to), true
 	case *pg.Node_ExecuteStmt:

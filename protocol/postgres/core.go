@@ -18,6 +18,7 @@ import (
 type core struct {
 	gate    protocol.Gate
 	scanner protocol.Scanner // nil if gate is none
+	passer  protocol.Passer  // nil if gate is none
 	opts    *Options
 	stats   *Stats
 	epoch   func() uint64
@@ -62,7 +63,8 @@ type core struct {
 	dirtyAt      uint64
 	asking       bool // the server was asked for the search path
 	asked        []string
-	askFailed    bool // and did not tell
+	askFailed    bool     // and did not tell
+	unpinned     []string // pinned settings that have another value, where that passes
 	asks         int
 	lastEpoch    uint64
 
@@ -99,6 +101,7 @@ type run struct {
 	columns   []protocol.ResultColumn
 	rows      int64
 	bytes     int64
+	tag       string // of the last of the statements of AnyEffect
 	failed    bool
 	swallow   bool // what the server still says of it is of no use
 	copies    bool
@@ -129,6 +132,10 @@ func newCore(gate protocol.Gate, opts *Options, stats *Stats) *core {
 		epoch:   func() uint64 { return 0 },
 	}
 	c.scanner, _ = gate.(protocol.Scanner)
+	if g, ok := gate.(*guarded); ok {
+		gate = g.Gate
+	}
+	c.passer, _ = gate.(protocol.Passer)
 	return c
 }
 

@@ -178,9 +178,7 @@ func (c *core) message(kind byte, b []byte) step {
 		c.sync()
 		c.toServer.pass(b)
 	case 'F':
-		return c.refuse('F', "", &protocol.Refusal{Code: "42501",
-			Message: "function calls by message are not allowed",
-			Hint:    "Call the function with SELECT, so that the call can be judged."})
+		return c.functionCall(b, body)
 	case 'c', 'f': // of a COPY that has failed: the server would drop it too
 	default:
 		return c.violation("invalid frontend message type %d", kind)
@@ -216,6 +214,9 @@ func (c *core) copied() {
 			if r.Judgement.Plans[i].Effect.Kind == protocol.CopiesIn {
 				return
 			}
+		}
+		if r.anything() {
+			return
 		}
 	}
 	c.copier = nil
@@ -274,7 +275,7 @@ func (c *core) broken(kind byte) step {
 
 // text checks the SQL text of a message.
 func (c *core) text(b []byte) *protocol.Refusal {
-	if !utf8.Valid(b) {
+	if !utf8.Valid(b) && len(c.unpinned) == 0 {
 		return &protocol.Refusal{Code: "22021", Message: `invalid byte sequence for encoding "UTF8"`}
 	}
 	return nil

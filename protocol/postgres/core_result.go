@@ -60,10 +60,11 @@ func (c *core) copyResponse(e *expect, kind byte, b []byte) bool {
 		return false
 	}
 	effect := r.Judgement.Plans[r.statement].Effect.Kind
+	free := r.Judgement.Plans[r.statement].Free
 	switch {
-	case kind == 'G' && effect == protocol.CopiesIn:
+	case kind == 'G' && (effect == protocol.CopiesIn || free):
 		c.copier, c.copying = r, true
-	case kind == 'H' && effect == protocol.CopiesOut:
+	case kind == 'H' && (effect == protocol.CopiesOut || free):
 		r.shaped, r.copies = true, true
 	default:
 		return false
@@ -88,6 +89,9 @@ func (c *core) complete(e *expect, kind byte, b, body []byte) bool {
 	}
 	if r.statement >= len(r.Judgement.Plans) && kind != 'I' {
 		return false
+	}
+	if r.simple && r.anything() {
+		return c.oneOfAny(r, kind, b, body)
 	}
 	o := protocol.Outcome{Rows: r.rows, Bytes: r.bytes, Refused: r.limited, Suspended: kind == 's'}
 	if kind == 'C' {

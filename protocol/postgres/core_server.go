@@ -150,6 +150,10 @@ func (c *core) serverMessage(kind byte, b []byte) {
 		ok = c.complete(e, kind, b, body)
 	case 'G', 'H':
 		ok = c.copyResponse(e, kind, b)
+	case 'V':
+		if ok = e.run != nil && e.run.simple && e.run.anything(); ok {
+			c.toClient.pass(b)
+		}
 	case 'c':
 		if ok = e.run != nil && e.run.copies; ok {
 			c.toClient.pass(b)
@@ -185,7 +189,7 @@ func (c *core) parameter(b, body []byte) {
 		c.serverViolation("invalid ParameterStatus")
 		return
 	}
-	if why := pinned(string(name), string(value)); why != nil {
+	if why := c.watch(string(name), string(value)); why != nil {
 		c.end(why, why)
 		return
 	}
@@ -238,6 +242,9 @@ func (c *core) ready(e *expect, b, body []byte) bool {
 	case replySync:
 	case replyQuery:
 		r := e.run
+		if !r.failed && r.anything() {
+			c.endAny(r)
+		}
 		if !r.failed && r.statement < len(r.Judgement.Plans) {
 			return false // fewer statements than were judged: not the text that was judged
 		}

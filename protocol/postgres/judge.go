@@ -22,6 +22,9 @@ func (c *core) judge(text string, parse bool, types []uint32) (*protocol.Judgeme
 			return nil, s
 		}
 	}
+	if len(c.unpinned) > 0 {
+		return c.unread(text)
+	}
 	q := &protocol.Query{Text: text, Parse: parse, ParamTypes: types}
 	if c.pathKnown {
 		q.Path = c.path
@@ -36,6 +39,9 @@ func (c *core) judge(text string, parse bool, types []uint32) (*protocol.Judgeme
 			return nil, s
 		}
 		if why != nil {
+			if why == aborted && len(j.Plans) == 1 {
+				why = &protocol.Refusal{Code: why.Code, Message: why.Message} // as the server says it
+			}
 			return &protocol.Judgement{Refusal: why}, stepMore
 		}
 		q.Path = c.path
@@ -201,7 +207,7 @@ func (c *core) prepare(kind byte, j *protocol.Judgement, text string) (*run, ste
 		switch j.Plans[i].Effect.Kind {
 		case protocol.Executes, protocol.Fetches:
 			uses = true
-		case protocol.ChangesPath, protocol.Discards:
+		case protocol.ChangesPath, protocol.Discards, protocol.AnyEffect:
 			dirty = true
 		case protocol.End, protocol.Savepoint:
 			if dirty && j.Named && i < len(j.Plans)-1 {
@@ -298,7 +304,7 @@ func (c *core) stale(st *statement) bool {
 }
 
 func (c *core) unknown(p *protocol.Plan) (*protocol.Plan, step, *protocol.Refusal) {
-	if p.Observed {
+	if p.Observed || p.Free {
 		return nil, stepMore, nil
 	}
 	if p.Effect.Kind == protocol.Fetches {
@@ -336,8 +342,11 @@ func (c *core) launch(r *run) {
 	for i := range r.Judgement.Plans {
 		e := &r.Judgement.Plans[i].Effect
 		switch e.Kind {
-		case protocol.ChangesPath, protocol.Discards:
+		case protocol.ChangesPath, protocol.Discards, protocol.AnyEffect:
 			c.pathKnown, c.pathDirty, c.dirtyAt = false, true, c.segment
+			if e.Kind == protocol.AnyEffect {
+				c.copier = r
+			}
 		case protocol.End, protocol.Savepoint:
 			if c.pathDirty {
 				c.pathKnown = false

@@ -167,7 +167,7 @@ func inner(e *protocol.Effect, j *protocol.Judgement) *protocol.Judgement {
 // touchesNames reports whether e changes what names mean once its statement is done.
 func touchesNames(e *protocol.Effect) bool {
 	switch e.Kind {
-	case protocol.Prepares, protocol.Declares, protocol.Deallocates, protocol.Closes, protocol.Discards:
+	case protocol.Prepares, protocol.Declares, protocol.Deallocates, protocol.Closes, protocol.Discards, protocol.AnyEffect:
 		return true
 	}
 	return false

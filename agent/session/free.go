@@ -1,0 +1,29 @@
+package session
+
+import (
+	"context"
+	"time"
+
+	"sluicegate.io/sluice/policy/sql"
+	"sluicegate.io/sluice/protocol"
+)
+
+// Pass implements [protocol.Passer]: what nobody reads passes where nothing is
+// enforced or nothing is to be protected, and only while that is certain.
+func (g *Gate) Pass(_ context.Context, text string) *protocol.Judgement {
+	now := time.Now()
+	rules := g.s.rules.Load()
+	if g.conn.Token && (g.subject.Token == nil || !now.Before(g.subject.Token.Expires)) {
+		return sql.Unread(nil, text)
+	}
+	if rules != g.rules || !g.until.IsZero() && !now.Before(g.until) || g.tokens.changed {
+		g.tokens.changed = false
+		if why := g.adopt(rules, now); why != nil {
+			return &protocol.Judgement{Refusal: why}
+		}
+	}
+	if why := g.spentOut(now); why != nil && text != "" {
+		return &protocol.Judgement{Refusal: why}
+	}
+	return sql.Unread(g.view, text)
+}
