@@ -14,14 +14,17 @@ const maxDecisions = 16384
 // sessions and runs.
 type decisions struct {
 	mu    sync.RWMutex
-	known map[*protocol.Judgement][]record.Decision
+	known map[*protocol.Plan][]record.Decision // by the first plan, which templates share
 }
 
 func (d *decisions) of(j *protocol.Judgement) []record.Decision {
+	if len(j.Plans) == 0 {
+		return nil
+	}
 	d.mu.RLock()
-	words := d.known[j]
+	words := d.known[&j.Plans[0]]
 	d.mu.RUnlock()
-	if words != nil || len(j.Plans) == 0 {
+	if words != nil {
 		return words
 	}
 	words = make([]record.Decision, len(j.Plans))
@@ -35,8 +38,8 @@ func (d *decisions) of(j *protocol.Judgement) []record.Decision {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.known == nil || len(d.known) >= maxDecisions {
-		d.known = make(map[*protocol.Judgement][]record.Decision)
+		d.known = make(map[*protocol.Plan][]record.Decision)
 	}
-	d.known[j] = words
+	d.known[&j.Plans[0]] = words
 	return words
 }

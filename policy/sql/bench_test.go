@@ -27,6 +27,23 @@ func BenchmarkJudge(b *testing.B) {
 				}
 			}
 		})
+		b.Run("template/"+bb.name, func(b *testing.B) {
+			cache := sql.NewCache(0, sql.Options{})
+			first := *q
+			first.Text = strings.NewReplacer("(1,2)", "(7,8)", "$1", "1").Replace(first.Text)
+			cache.Judge(c, v, &first)
+			first.Text = strings.NewReplacer("(7,8)", "(1,22)", "= 1", "= 55").Replace(first.Text)
+			var s sql.Scratch
+			b.ReportAllocs()
+			for b.Loop() {
+				if j, _ := cache.JudgeInto(c, v, &first, &s); j.Refusal != nil {
+					b.Fatal(j.Refusal)
+				}
+			}
+			if cache.Stats().Templates == 0 {
+				b.Error("no hit")
+			}
+		})
 		b.Run("hit/"+bb.name, func(b *testing.B) {
 			cache := sql.NewCache(0, sql.Options{})
 			cache.Judge(c, v, q)

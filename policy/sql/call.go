@@ -460,6 +460,8 @@ func (a *analysis) operator(x *pg.A_Expr, s *scope) value {
 			l = a.expr(x.Lexpr, s)
 		}
 		r := a.expr(x.Rexpr, s)
+		a.hole(x.Lexpr)
+		a.hole(x.Rexpr)
 		v := l.plus(r)
 		if boolean {
 			a.condition(v, "a comparison")
@@ -471,6 +473,13 @@ func (a *analysis) operator(x *pg.A_Expr, s *scope) value {
 		a.operatorName(x.Name, x.Location)
 		v := a.expr(x.Lexpr, s)
 		a.condition(v.plus(a.expr(x.Rexpr, s)), "a comparison")
+		a.hole(x.Lexpr)
+		a.hole(x.Rexpr)
+		if x.Kind == pg.A_Expr_Kind_AEXPR_IN {
+			for _, n := range x.Rexpr.GetList().GetItems() {
+				a.hole(n)
+			}
+		}
 		return value{typ: boolOID}
 	case pg.A_Expr_Kind_AEXPR_DISTINCT, pg.A_Expr_Kind_AEXPR_NOT_DISTINCT:
 		a.operatorName(x.Name, x.Location)
@@ -494,6 +503,9 @@ func (a *analysis) operator(x *pg.A_Expr, s *scope) value {
 		}
 		v := a.expr(x.Lexpr, s)
 		a.condition(v.plus(a.expr(x.Rexpr, s)), "a comparison")
+		for _, n := range x.Rexpr.GetList().GetItems() {
+			a.hole(n)
+		}
 		return value{typ: boolOID}
 	}
 	a.fail("0A000", x.Location, "expressions of kind %s are not supported", x.Kind)

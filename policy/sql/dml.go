@@ -226,6 +226,7 @@ func (a *analysis) set(list []*pg.Node, ref *reference, s *scope) {
 		}
 		cols = append(cols, a.writtenColumn(rel, t, s))
 		v := a.expr(t.Val, s)
+		a.hole(t.Val)
 		a.copied(v, rel.object().String())
 	}
 	a.access(protocol.Access{Action: protocol.Update, Object: rel.object(), Columns: cols})

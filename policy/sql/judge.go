@@ -72,7 +72,7 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"}}, false
 	}
 	for _, raw := range tree.Stmts {
-		a := &analysis{judge: t}
+		a := &analysis{judge: t, params: q.ParamTypes}
 		p, err := a.judgeOne(raw)
 		if lenient {
 			if err != nil {
@@ -184,6 +184,9 @@ func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
 	to := len(a.text)
 	if raw.StmtLen > 0 {
 		to = from + int(raw.StmtLen)
+	}
+	for _, oid := range a.params {
+		a.parameter(oid)
 	}
 	o := a.statement(raw.Stmt, from, to)
 	a.describe(&p, o)

@@ -246,6 +246,7 @@ func (a *analysis) valuesRow(list []*pg.Node, s *scope) []value {
 			continue
 		}
 		row = append(row, a.expr(e, s))
+		a.hole(e)
 	}
 	return row
 }
