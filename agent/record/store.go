@@ -330,6 +330,9 @@ func (s *Store) signal(c chan struct{}) {
 	}
 }
 
+// Waits reports whether Append waits for the disk, each time.
+func (s *Store) Waits() bool { return s.o.Sync == Always }
+
 // Health returns why Append fails now, nil if it does not.
 func (s *Store) Health() error {
 	s.mu.Lock()

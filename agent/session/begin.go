@@ -84,7 +84,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	s.o.Traffic.Sessions.Add(1)
 	return g, &postgres.SessionConfig{
 		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth,
-		Epoch: g.Epoch, ClientAuth: clientAuth,
+		Epoch: g.Epoch, Blocks: s.o.Store.Waits(), ClientAuth: clientAuth,
 	}, nil
 }
 

@@ -171,10 +171,18 @@ func (k *catalog) suspect() { k.doubt.Store(true); k.version.Add(1) }
 
 // current returns the catalog, loaded if it has to be.
 func (k *catalog) current(ctx context.Context) (*sql.Catalog, error) {
-	if c := k.known.Load(); c != nil && !k.doubt.Load() {
+	if c := k.sure(); c != nil {
 		return c, nil
 	}
 	return k.refresh(ctx, nil)
+}
+
+// sure returns the catalog if it can be used as it is, else nil.
+func (k *catalog) sure() *sql.Catalog {
+	if c := k.known.Load(); c != nil && !k.doubt.Load() {
+		return c
+	}
+	return nil
 }
 
 // refresh returns a catalog that the server has confirmed after the call, or one

@@ -41,6 +41,7 @@ type Gate struct {
 	event     record.Event
 	statement record.Statement
 	outcome   record.Outcome
+	header    record.Columns
 }
 
 // run is what a Gate keeps of a protocol.Run.
@@ -102,9 +103,8 @@ func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 // Epoch changes whenever a judgement made before may not hold any more: other
 // rules, another catalog, another token, or one of them has come to its end.
 func (g *Gate) Epoch() uint64 {
-	now := time.Now()
-	if !g.until.IsZero() && !now.Before(g.until) ||
-		g.conn.Token && (g.subject.Token == nil || !now.Before(g.subject.Token.Expires)) {
+	if !g.until.IsZero() && !time.Now().Before(g.until) ||
+		g.conn.Token && (g.subject.Token == nil || !time.Now().Before(g.subject.Token.Expires)) {
 		g.lapses++
 	}
 	// Each counts upwards, so that their sum never comes back to what it was.

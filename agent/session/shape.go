@@ -47,20 +47,15 @@ func (g *Gate) Shape(r *protocol.Run, i int, columns []protocol.ResultColumn) *p
 
 // origin refuses a column that the server takes right out of a sensitive one.
 func (g *Gate) origin(c *protocol.ResultColumn) *protocol.Refusal {
-	ctx, cancel := context.WithTimeout(context.Background(), shapeTimeout)
-	defer cancel()
-	cat, err := g.catalog.current(ctx)
-	if err != nil {
-		return mismatch("a table, while the catalog can't be read")
+	cat, relation := g.catalog.sure(), (*sql.Relation)(nil)
+	if cat != nil {
+		relation = cat.RelationByOID(c.TableOID)
 	}
-	relation := cat.RelationByOID(c.TableOID)
 	if relation == nil {
-		if cat, err = g.catalog.refresh(ctx, cat); err == nil {
-			relation = cat.RelationByOID(c.TableOID)
+		var why *protocol.Refusal
+		if cat, relation, why = g.relation(c.TableOID); why != nil {
+			return why
 		}
-	}
-	if relation == nil {
-		return mismatch("a table that the catalog does not have")
 	}
 	for k := range relation.Columns {
 		if relation.Columns[k].Number == c.Attribute {
@@ -73,6 +68,25 @@ func (g *Gate) origin(c *protocol.ResultColumn) *protocol.Refusal {
 	return mismatch("a column that the catalog does not have")
 }
 
+// relation looks at a fresh catalog for a relation that is not known.
+func (g *Gate) relation(oid uint32) (*sql.Catalog, *sql.Relation, *protocol.Refusal) {
+	ctx, cancel := context.WithTimeout(context.Background(), shapeTimeout)
+	defer cancel()
+	cat, err := g.catalog.current(ctx)
+	if err != nil {
+		return nil, nil, mismatch("a table, while the catalog can't be read")
+	}
+	if r := cat.RelationByOID(oid); r != nil {
+		return cat, r, nil
+	}
+	if cat, err = g.catalog.refresh(ctx, cat); err == nil {
+		if r := cat.RelationByOID(oid); r != nil {
+			return cat, r, nil
+		}
+	}
+	return nil, nil, mismatch("a table that the catalog does not have")
+}
+
 func mismatch(what string) *protocol.Refusal {
 	return &protocol.Refusal{
 		Code: "42501", Fatal: true, Rule: "built-in:shape",
@@ -83,12 +97,17 @@ func mismatch(what string) *protocol.Refusal {
 
 // columns records the header of a result.
 func (g *Gate) columns(number uint64, i int, columns []protocol.ResultColumn, expected []protocol.Column) {
-	out := make([]record.Column, len(columns))
+	out := g.header.Columns[:0]
 	for c := range columns {
-		out[c] = record.Column{Name: columns[c].Name, Type: columns[c].TypeOID, Format: columns[c].Format}
+		out = append(out, record.Column{Name: columns[c].Name, Type: columns[c].TypeOID, Format: columns[c].Format})
 		if c < len(expected) && expected[c].Sensitive {
 			out[c].Tag = expected[c].Tag
 		}
 	}
-	g.log.Buffer(&record.Event{Columns: &record.Columns{Number: number, Index: i, Columns: out}})
+	g.header = record.Columns{Number: number, Index: i, Columns: out}
+	g.event = record.Event{Columns: &g.header}
+	g.log.Buffer(&g.event)
+	if clear(out); cap(out) > 64 {
+		g.header.Columns = nil
+	}
 }

@@ -11,7 +11,7 @@ import (
 const (
 	// overdue is how long a session may keep an event loop to itself: what takes
 	// longer (a catalog to be read, a slow disk) goes on in a goroutine of its own.
-	overdue = 2 * time.Millisecond
+	overdue = 5 * time.Millisecond
 
 	// loopIdle is how long a loop without sessions stays.
 	loopIdle = 200 * time.Millisecond
