@@ -34,8 +34,10 @@ generate: ## Compile the BPF programs and their bindings again (clang)
 	$(GO) generate ./bpf/...
 generate-check: ## Fail if the committed BPF objects are not what generate makes
 	@scripts/generate-check.sh
-corpus: build ## The bypass and benign corpora, direct and through Sluice (root)
+corpus: build ## The corpora, direct and through Sluice, and the server as oracle (root)
 	$(GO) test -count=1 -v -timeout 30m ./test/corpus
+	scripts/regress-source.sh out/postgresql
+	SLUICE_REGRESS=$(CURDIR)/out/postgresql $(GO) test -count=1 -v -timeout 30m -tags oracle -run TestOracle ./policy/sql
 drivers: build ## A session of each driver, direct and through Sluice (root)
 	@scripts/setup.sh test
 	$(GO) test -count=1 -v -timeout 30m ./test/drivers

@@ -238,10 +238,11 @@ func TestBypassCorpus(t *testing.T) {
 	c := load(t, connect(t, s.DSN("app_rw", db)))
 	v := demoView(t)
 	for _, cs := range cases(t, "bypass.sql") {
+		// The codec refuses these before there is a text to judge.
+		if strings.HasPrefix(cs.Via, "fcall:") || cs.As == "app_repl" {
+			continue
+		}
 		t.Run(cs.ID, func(t *testing.T) {
-			if strings.HasPrefix(cs.Via, "fcall:") || cs.As == "app_repl" {
-				t.Skip("the codec refuses it")
-			}
 			cl := run(t, s, db, c, v, cs)
 			if cl == nil {
 				if cs.Expect != corpus.Deny {

@@ -1,12 +1,10 @@
 package sql_test
 
 import (
-	"bytes"
 	"compress/gzip"
 	"encoding/json"
 	"fmt"
 	"os"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -20,7 +18,7 @@ import (
 )
 
 // snapshot is a catalog of the corpus schema with all of shop, so that fuzzing
-// needs no server. SLUICE_UPDATE=1 makes it anew.
+// needs no server. TestSnapshot (tag update) makes it anew.
 const snapshot = "testdata/catalog.json.gz"
 
 var shopCatalog = sync.OnceValues(func() (*sql.Catalog, error) {
@@ -36,31 +34,6 @@ var shopCatalog = sync.OnceValues(func() (*sql.Catalog, error) {
 	c := new(sql.Catalog)
 	return c, json.NewDecoder(z).Decode(c)
 })
-
-func TestSnapshot(t *testing.T) {
-	if os.Getenv("SLUICE_UPDATE") == "" {
-		t.Skip("set SLUICE_UPDATE=1 to write " + snapshot)
-	}
-	s := server(t)
-	db := s.Database(t)
-	s.Exec(t, db, shop)
-	b, err := json.Marshal(load(t, connect(t, s.DSN("app_su", db))))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.MkdirAll(filepath.Dir(snapshot), 0o755); err != nil {
-		t.Fatal(err)
-	}
-	var buf bytes.Buffer
-	z, _ := gzip.NewWriterLevel(&buf, gzip.BestCompression)
-	z.Write(b)
-	if err := z.Close(); err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(snapshot, buf.Bytes(), 0o644); err != nil {
-		t.Fatal(err)
-	}
-}
 
 // checkSplice checks what holds of every judgement that lets a text run: the text
 // for the server parses into as many statements, and no relation with masks is
