@@ -72,7 +72,7 @@ func (a *analysis) allowed(all []*Function, x *pg.FuncCall, at int32) {
 		if f.Volatility == "v" {
 			a.volatile = true
 		}
-		if f.System() && safeFunction(f) || a.v.Function(f.Schema, f.Name) {
+		if f.System() && safeFunction(f) || a.listed(f) {
 			for _, oid := range f.Calls {
 				a.allowedCode(a.c.FunctionByOID(oid), "function "+f.Schema+"."+f.Name)
 			}
@@ -86,6 +86,17 @@ func (a *analysis) allowed(all []*Function, x *pg.FuncCall, at int32) {
 		}
 		a.access(protocol.Access{Action: protocol.Call, Object: f.object()})
 	}
+}
+
+// listed reports whether the policy allows to call a function.
+func (a *analysis) listed(f *Function) bool {
+	if !a.v.Function(f.Schema, f.Name) {
+		return false
+	}
+	if a.o.Called != nil {
+		a.o.Called(f)
+	}
+	return true
 }
 
 func (f *Function) object() protocol.Object {
@@ -106,7 +117,7 @@ func (a *analysis) allowedCode(f *Function, of string) {
 	if f == nil {
 		a.missing("42883", -1, "%s runs a function that is not known", of)
 	}
-	if f.System() && safeFunction(f) || f.Language == "c" || f.Language == "internal" || a.v.Function(f.Schema, f.Name) {
+	if f.System() && safeFunction(f) || f.Language == "c" || f.Language == "internal" || a.listed(f) {
 		return
 	}
 	if f.Language == "sql" && f.System() {

@@ -19,6 +19,8 @@ type Options struct {
 	MaxDepth  int // nesting of a text; default: 1000
 	// Key gives the key of the hash mask of a tag. Without it a hash mask reads as NULL.
 	Key func(tag string) mask.Key
+	// Called is told of each function that was allowed because the policy lists it.
+	Called func(f *Function)
 }
 
 // budget bounds the work on one text, in nodes looked at.

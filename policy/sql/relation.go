@@ -156,7 +156,7 @@ var valueCatalogs = regexp.MustCompile(`\b(pg_stats|pg_statistic|pg_stats_ext|pg
 func (a *analysis) viewMasks(r *Relation) []*masked {
 	for _, oid := range r.Calls {
 		f := a.c.FunctionByOID(oid)
-		if f != nil && f.Set && !a.v.Function(f.Schema, f.Name) {
+		if f != nil && f.Set && !a.listed(f) {
 			a.denyFunction(f, -1) // makes rows out of anything: pg_stat_statements, dblink
 		}
 		a.allowedCode(f, "view "+r.object().String())
