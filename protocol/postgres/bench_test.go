@@ -73,4 +73,3 @@ func trivial(t testing.TB, addr string) string {
 		}})
 	})
 }
-
