@@ -28,11 +28,13 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	done := alone()
 	for _, err := range sweep(r.mount, a.BPF) {
 		r.log.Warn("left over by a dead agent", "error", err)
 	}
 	r.kernel, err = redirect.Open(redirect.Options{Parent: parent, PassStrangers: parent == r.mount,
 		AgentCgroup: own, Pin: filepath.Join(a.BPF, "agent"), Log: r.log})
+	done()
 	if err != nil {
 		return fmt.Errorf("load redirection: %w", err)
 	}

@@ -35,6 +35,10 @@ type ExecOptions struct {
 	Options
 	Argv []string
 	User string // account to run as; "": the caller's
+	// Strict refuses to run a command that could get around the redirection.
+	Strict bool
+	// Warn is told in one line why a command is not held, if it is not.
+	Warn func(string)
 }
 
 // Exec runs a command and all that it starts as an enrolled workload, with an
@@ -50,28 +54,43 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		return StatusAgent, err
 	}
 	pins := r.rules.Load().set.Agent().BPF
+	done := alone()
 	for _, err := range sweep(r.mount, pins) {
 		r.log.Warn("left over by a dead agent", "error", err)
 	}
 	p, err := newPlace(r.mount, pins)
 	if err != nil {
+		done()
 		return StatusAgent, err
 	}
 	defer func() {
+		done := alone()
+		defer done()
 		if lerr := p.leave(); lerr != nil {
 			r.log.Warn("cgroups not removed", "error", lerr)
 		}
 	}()
 	r.kernel, err = redirect.Open(redirect.Options{Parent: p.parent, AgentCgroup: p.agent, Pin: p.pin, Log: r.log})
+	done()
 	if err != nil {
 		return StatusAgent, fmt.Errorf("load redirection: %w", err)
 	}
 	defer func() {
+		done := alone()
+		defer done()
 		if rerr := r.kernel.Remove(); rerr != nil {
 			r.log.Warn("redirection not removed", "error", rerr)
 		}
 		os.Remove(pins) // succeeds for the last one
 	}()
+	if why := unenforced(p.agent, o.User); why != "" {
+		if o.Strict {
+			return StatusAgent, errors.New(why)
+		}
+		if o.Warn != nil {
+			o.Warn(why)
+		}
+	}
 	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept})
 	if err := r.set.Add(enroll.Target{Name: "exec", Path: p.command}); err != nil {
 		return StatusAgent, err
@@ -86,11 +105,11 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- r.run(running, execGrace) }()
+	ended := make(chan error, 1)
+	go func() { ended <- r.run(running, execGrace) }()
 	select {
 	case <-r.ready:
-	case err := <-done:
+	case err := <-ended:
 		return StatusAgent, cmpError(err, errors.New("the agent ended"))
 	}
 	status, err = r.command(path, o, p)
@@ -99,7 +118,7 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		r.log.Warn("processes left", "error", eerr)
 	}
 	cancel()
-	if rerr := <-done; rerr != nil {
+	if rerr := <-ended; rerr != nil {
 		r.log.Warn("agent", "error", rerr)
 	}
 	return status, err
@@ -206,13 +225,22 @@ func (r *redirector) environment() []string {
 	})
 }
 
-// become makes cmd run as another account.
-func become(cmd *exec.Cmd, name string) error {
+// lookUp finds an account by name or number.
+func lookUp(name string) (*user.User, error) {
 	u, err := user.Lookup(name)
 	if err != nil {
 		if u, err = user.LookupId(name); err != nil {
-			return fmt.Errorf("run as %s: no such user", name)
+			return nil, fmt.Errorf("run as %s: no such user", name)
 		}
+	}
+	return u, nil
+}
+
+// become makes cmd run as another account.
+func become(cmd *exec.Cmd, name string) error {
+	u, err := lookUp(name)
+	if err != nil {
+		return err
 	}
 	uid, err := strconv.ParseUint(u.Uid, 10, 32)
 	if err != nil {

@@ -79,9 +79,12 @@ func (j *joins) run(ctx context.Context) error {
 		}
 		// One after the other: it is a few system calls.
 		answer := "ok"
-		if err := j.join(c); err != nil {
+		if why, err := j.join(c); err != nil {
 			j.r.log.Warn("command not enrolled", "error", err)
 			answer = err.Error()
+		} else if why != "" {
+			j.r.log.Warn("command enrolled", "but", why)
+			answer += " " + why
 		}
 		c.SetWriteDeadline(time.Now().Add(time.Second))
 		c.Write([]byte(answer))
@@ -90,45 +93,50 @@ func (j *joins) run(ctx context.Context) error {
 }
 
 // join moves the process at the other end of c into an enrolled cgroup.
-func (j *joins) join(c *net.UnixConn) error {
+//
+// why is what keeps it from being enforced, "" if nothing does.
+func (j *joins) join(c *net.UnixConn) (why string, err error) {
 	cred, err := peer(c)
 	if err != nil {
-		return fmt.Errorf("ask who connects: %w", err)
+		return "", fmt.Errorf("ask who connects: %w", err)
 	}
 	pid := int(cred.Pid)
 	before, err := startTime(pid)
 	if err != nil {
-		return err
+		return "", err
 	}
 	// Nobody can move what is already enrolled somewhere else, or is ours.
 	own, err := enroll.Own(j.r.mount, pid)
 	if err != nil {
-		return err
+		return "", err
 	}
 	if strings.HasPrefix(own, j.dir+"/") {
-		return nil // it is enrolled already
+		return "", nil // it is enrolled already
 	}
 	path := filepath.Join(j.dir, strconv.Itoa(pid)+"-"+strconv.FormatUint(j.next.Add(1), 10))
 	if err := os.Mkdir(path, 0o755); err != nil {
-		return fmt.Errorf("make cgroup: %w", err)
+		return "", fmt.Errorf("make cgroup: %w", err)
 	}
 	if err := j.r.set.Add(enroll.Target{Name: "exec", Path: path}); err != nil {
 		enroll.RemoveTree(path)
-		return err
+		return "", err
 	}
 	// The number may have become another process's: only one of the same user, that
 	// started when we first looked, is moved.
 	var st syscall.Stat_t
 	if err := syscall.Stat("/proc/"+strconv.Itoa(pid), &st); err != nil || st.Uid != cred.Uid && st.Uid != 0 {
-		return errors.New("the process is gone")
+		return "", errors.New("the process is gone")
 	}
 	if now, err := startTime(pid); err != nil || now != before {
-		return errors.New("the process is gone")
+		return "", errors.New("the process is gone")
 	}
 	if err := enroll.Join(path, pid); err != nil {
-		return err
+		return "", err
 	}
-	return j.r.set.Scan()
+	if err := j.r.set.Scan(); err != nil {
+		return "", err
+	}
+	return unenforced(path, ""), nil
 }
 
 // startTime returns field 22 of proc_pid_stat(5).
@@ -180,22 +188,24 @@ func (j *joins) clean(ctx context.Context) {
 var ErrNoDaemon = errors.New("no agent runs on this host")
 
 // Join asks the daemon whose run directory is given to enroll this process. All that
-// it starts or becomes from then on is enrolled.
-func Join(run string) error {
+// it starts or becomes from then on is enrolled. why says what keeps it from being
+// enforced, "" if nothing does.
+func Join(run string) (why string, err error) {
 	path := filepath.Join(run, joinSocket)
 	c, err := net.DialUnix("unixpacket", nil, &net.UnixAddr{Name: path, Net: "unixpacket"})
 	if err != nil {
-		return fmt.Errorf("%w: %v", ErrNoDaemon, err)
+		return "", fmt.Errorf("%w: %v", ErrNoDaemon, err)
 	}
 	defer c.Close()
 	c.SetReadDeadline(time.Now().Add(15 * time.Second))
 	answer := make([]byte, 1024)
 	n, err := c.Read(answer)
 	if err != nil {
-		return fmt.Errorf("ask the agent to enroll: %w", err)
+		return "", fmt.Errorf("ask the agent to enroll: %w", err)
 	}
-	if string(answer[:n]) != "ok" {
-		return fmt.Errorf("the agent did not enroll: %s", answer[:n])
+	ok, why, _ := strings.Cut(string(answer[:n]), " ")
+	if ok != "ok" {
+		return "", fmt.Errorf("the agent did not enroll: %s", answer[:n])
 	}
-	return nil
+	return why, nil
 }

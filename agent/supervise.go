@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"os/exec"
 	"time"
@@ -205,14 +206,16 @@ func (r *redirector) health() (problems, warnings []string) {
 		return nil, nil // listeners are being closed
 	}
 	for _, p := range found {
+		level := slog.LevelWarn
 		if p.Code == redirect.ProblemStranger {
 			warnings = append(warnings, p.Text)
+			level = slog.LevelInfo // such as another `sluice exec`
 		} else {
 			problems = append(problems, p.Text)
 		}
 		now[p.Text] = true
 		if !r.ailing[p.Text] {
-			r.log.Warn("redirection is not as it should be", "code", p.Code, "problem", p.Text)
+			r.log.Log(context.Background(), level, "redirection is not as it should be", "code", p.Code, "problem", p.Text)
 		}
 	}
 	for text := range r.ailing {

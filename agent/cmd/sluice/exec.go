@@ -27,6 +27,9 @@ whatever the command left running, when the command does. Without, the daemon of
 this host enrolls the command, which any user may ask for: to be enrolled only
 ever restricts.
 
+A command that runs as root can get around what holds others. That is said in one
+line on standard error, and refused with --strict; --user runs it as somebody else.
+
 The exit status is the command's. 125 says that Sluice failed, 126 that the
 command can't be executed, 127 that there is none.`,
 		Example: `  sluice exec --config shop.yaml -- psql -h db.internal shop
@@ -42,6 +45,7 @@ command can't be executed, 127 that there is none.`,
 			if o.Config != "" && os.Geteuid() == 0 {
 				o.Log = logger(cmd, level, "text")
 				o.Version, _ = build()
+				o.Warn = func(why string) { fmt.Fprintln(cmd.ErrOrStderr(), "sluice exec:", why) }
 				status, err := agent.Exec(cmd.Context(), o)
 				return ended(cmd, status, err)
 			}
@@ -51,7 +55,7 @@ command can't be executed, 127 that there is none.`,
 			if o.User != "" {
 				return usage{errors.New("--user takes --config and root: a daemon enrolls a command as who asks")}
 			}
-			status, err := become(run, args)
+			status, err := become(cmd, run, o.Strict, args)
 			return ended(cmd, status, err)
 		},
 	}
@@ -59,6 +63,7 @@ command can't be executed, 127 that there is none.`,
 	cmd.Flags().StringVar(&o.Config, "config", "", "file or directory of resources")
 	cmd.Flags().StringVar(&o.State, "state", "", "state directory (default: as kind Agent says, /var/lib/sluice)")
 	cmd.Flags().StringVar(&o.User, "user", "", "run the command as this account")
+	cmd.Flags().BoolVar(&o.Strict, "strict", false, "refuse a command whose privileges get around Sluice, such as root's")
 	cmd.Flags().StringVar(&run, "run", defaultRun, "run directory of the daemon")
 	cmd.Flags().StringVar(&level, "log-level", "warn", "what Sluice itself says on standard error: debug, info, warn or error")
 	cmd.MarkFlagFilename("config")
@@ -81,7 +86,7 @@ func ended(cmd *cobra.Command, status int, err error) error {
 }
 
 // become has the daemon enroll this process, and makes it the command.
-func become(run string, args []string) (int, error) {
+func become(cmd *cobra.Command, run string, strict bool, args []string) (int, error) {
 	path, err := exec.LookPath(args[0])
 	if err != nil && !errors.Is(err, exec.ErrDot) {
 		if errors.Is(err, os.ErrPermission) {
@@ -89,11 +94,17 @@ func become(run string, args []string) (int, error) {
 		}
 		return agent.StatusNotFound, err
 	}
-	if err := agent.Join(run); err != nil {
+	why, err := agent.Join(run)
+	if err != nil {
 		if errors.Is(err, agent.ErrNoDaemon) {
 			err = errors.New("no agent runs on this host; start `sluice agent`, or give --config as root")
 		}
 		return agent.StatusAgent, err
+	}
+	if why != "" && strict {
+		return agent.StatusAgent, errors.New(why)
+	} else if why != "" {
+		fmt.Fprintln(cmd.ErrOrStderr(), "sluice exec:", why)
 	}
 	return agent.StatusNotRunable, syscall.Exec(path, args, os.Environ())
 }
