@@ -22,6 +22,9 @@ const (
 type Role struct {
 	Schema string // of the views; default: sluice_ and the Database's name
 	Login  string // the only role that may read them; default: the credential's username
+	// Barrier makes the views with masks security barriers, which keeps the planner
+	// from looking through them.
+	Barrier bool
 }
 
 // Owner is the role that owns the views, and cannot log in.
@@ -35,6 +38,7 @@ func (d *decoder) role(to *Role) func(ast.Node) {
 		d.mapping(n, "role", nil,
 			field{"schema", d.into(&to.Schema, "schema")},
 			field{"login", d.into(&to.Login, "login")},
+			field{"barrier", d.flag(&to.Barrier, "barrier")},
 		)
 		switch {
 		case len(to.Schema) > longestSchema:

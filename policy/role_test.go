@@ -22,6 +22,7 @@ func TestRole(t *testing.T) {
 		{name: "inline", spec: user},
 		{name: "defaults", spec: user + "  mode: role", mode: policy.ModeRole, role: policy.Role{Schema: "sluice_shop_eu", Login: "agent"}},
 		{name: "names", spec: user + "  mode: role\n  role: {schema: fence, login: agent}", mode: policy.ModeRole, role: policy.Role{Schema: "fence", Login: "agent"}},
+		{name: "barrier", spec: user + "  mode: role\n  role: {barrier: true}", mode: policy.ModeRole, role: policy.Role{Schema: "sluice_shop_eu", Login: "agent", Barrier: true}},
 		{name: "passthrough", spec: "  credential: {passthrough: true}\n  mode: role\n  role: {login: someone}", mode: policy.ModeRole, role: policy.Role{Schema: "sluice_shop_eu", Login: "someone"}},
 		{name: "no login", spec: "  credential: {passthrough: true}\n  mode: role", wrong: "needs role.login"},
 		{name: "two logins", spec: user + "  mode: role\n  role: {login: other}", wrong: "must be the credential's username"},

@@ -182,3 +182,26 @@ FROM generate_series(1, 50) g); BEGIN FOR i IN 1..200 LOOP EXECUTE format('CREAT
 	}
 	t.Logf("%d views: planned in %v, applied in %v, compared in %v", len(p.Views), planned.Round(time.Millisecond), applied.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 }
+
+// TestPlans checks that the views are not in the way of indexes.
+func TestPlans(t *testing.T) {
+	const large = `INSERT INTO app.customers SELECT g, 'n' || g, 'e', '1', '2', g FROM generate_series(1000, 50000) g;
+INSERT INTO app.orders SELECT g, g, g FROM generate_series(1000, 50000) g; CREATE INDEX ON app.customers (balance); CREATE INDEX ON app.customers (name text_pattern_ops); ANALYZE`
+	f := start(t, demo, large)
+	f.apply(t)
+	for text, index := range map[string]string{
+		`SELECT email FROM app.customers WHERE id = 1500`:                                                 "customers_pkey",
+		`SELECT email FROM app.customers WHERE balance = 1500`:                                            "customers_balance_idx",
+		`SELECT email FROM app.customers WHERE name LIKE 'n1500%'`:                                        "customers_name_idx",
+		`SELECT email FROM app.customers ORDER BY id LIMIT 5`:                                             "customers_pkey",
+		`SELECT max(id) FROM app.customers`:                                                               "customers_pkey",
+		`SELECT c.email FROM app.customers c JOIN app.orders o ON o.customer_id = c.id WHERE o.id = 1005`: "customers_pkey",
+	} {
+		j := f.judged(t)
+		j.send(t, "EXPLAIN (COSTS OFF) "+text, false, nil, false)
+		j.conn.Close(context.Background())
+		if !strings.Contains(j.out.Text, index) {
+			t.Errorf("%s uses no %s:\n%s", text, index, j.out.Text)
+		}
+	}
+}
