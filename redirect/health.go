@@ -106,7 +106,6 @@ func (k *Kernel) checkPlaces() []Problem {
 			problems = append(problems, Problem{ProblemNoSteer, cookie, "The link of sk_lookup is not pinned."})
 		}
 	}
-	own, _ := k.siblingPrograms()
 	entries, err := os.ReadDir(k.pins.links())
 	if err != nil {
 		return append(problems, Problem{Code: ProblemUnknown, Text: "The pins cannot be listed: " + err.Error() + "."})
@@ -115,7 +114,7 @@ func (k *Kernel) checkPlaces() []Problem {
 		number, is := strings.CutPrefix(e.Name(), lookupPrefix)
 		cookie, err := strconv.ParseUint(number, 10, 64)
 		if is && err == nil {
-			problems = append(problems, k.checkLookup(cookie, own)...)
+			problems = append(problems, k.checkLookup(cookie)...)
 		}
 	}
 	return problems
@@ -124,7 +123,7 @@ func (k *Kernel) checkPlaces() []Problem {
 // checkLookup looks at the sk_lookup link of one namespace. Other programs there are
 // told of, unless they are those of another installation: they could take connections
 // for which there is no listener.
-func (k *Kernel) checkLookup(cookie uint64, own map[ebpf.ProgramID]bool) []Problem {
+func (k *Kernel) checkLookup(cookie uint64) []Problem {
 	l, err := link.LoadPinnedLink(k.pins.link(lookupPin(cookie)), nil)
 	if err != nil {
 		return []Problem{{ProblemNoSteer, cookie, "The link of sk_lookup cannot be opened: " + err.Error() + "."}}
@@ -150,7 +149,7 @@ func (k *Kernel) checkLookup(cookie uint64, own map[ebpf.ProgramID]bool) []Probl
 	for _, p := range result.Programs {
 		if p.ID == info.Program {
 			active = true
-		} else if !own[p.ID] {
+		} else if other := tag(p.ID); other != "" && other != tag(info.Program) {
 			problems = append(problems, Problem{ProblemStranger, cookie, fmt.Sprintf("Program %d is also attached to sk_lookup and can take connections when the agent is dead.", p.ID)})
 		}
 	}
@@ -160,33 +159,17 @@ func (k *Kernel) checkLookup(cookie uint64, own map[ebpf.ProgramID]bool) []Probl
 	return problems
 }
 
-// siblingPrograms finds the sk_lookup programs that installations have, by their name.
-func (k *Kernel) siblingPrograms() (map[ebpf.ProgramID]bool, error) {
-	own := map[ebpf.ProgramID]bool{}
-	dir := k.pins.dir[:strings.LastIndex(k.pins.dir, "/")]
-	entries, err := os.ReadDir(dir)
+// tag names the instructions of a loaded program, "" if it is gone. Installations of
+// one build have the same: what differs between them is in their maps.
+func tag(id ebpf.ProgramID) string {
+	p, err := ebpf.NewProgramFromID(id)
 	if err != nil {
-		return own, err
+		return ""
 	}
-	for _, sibling := range entries {
-		links := dir + "/" + sibling.Name() + "/" + layout + "/links"
-		pinned, err := os.ReadDir(links)
-		if err != nil {
-			continue
-		}
-		for _, e := range pinned {
-			if !strings.HasPrefix(e.Name(), lookupPrefix) {
-				continue
-			}
-			l, err := link.LoadPinnedLink(links+"/"+e.Name(), nil)
-			if err != nil {
-				continue
-			}
-			if info, err := l.Info(); err == nil {
-				own[info.Program] = true
-			}
-			l.Close()
-		}
+	defer p.Close()
+	info, err := p.Info()
+	if err != nil {
+		return ""
 	}
-	return own, nil
+	return info.Tag
 }
