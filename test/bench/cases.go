@@ -68,13 +68,17 @@ func tps(output string) (float64, error) {
 	return strconv.ParseFloat(m[1], 64)
 }
 
-// measure lets the paths take turns and keeps each one's median.
-func (st *stage) measure(ctx context.Context, c benchCase, rounds int) (result, error) {
-	r := result{Case: c.name, Unit: c.unit}
-	values := map[string][]float64{}
+// measure lets the paths take turns and keeps each one's median. Where pgbench is
+// what runs, a second result tells the processor time of what is in between.
+func (st *stage) measure(ctx context.Context, c benchCase, rounds int) ([]result, error) {
+	r := []result{{Case: c.name, Unit: c.unit}, {Case: "processor time, " + c.name, Unit: "µs/tx"}}
+	values, processor := map[string][]float64{}, map[string][]float64{}
 	for range rounds {
 		for _, p := range st.paths {
 			words := c.command(st.self)
+			if p.pids != "" && words[0] == "pgbench" {
+				words = append([]string{st.self, "client", "processor", p.pids}, words...)
+			}
 			out, err := st.output(p.command(ctx, words[0], words[1:]...), p)
 			if err != nil {
 				return r, fmt.Errorf("%s: %w", p.name, err)
@@ -84,11 +88,20 @@ func (st *stage) measure(ctx context.Context, c benchCase, rounds int) (result, 
 				return r, fmt.Errorf("%s: %w", p.name, err)
 			}
 			values[p.name] = append(values[p.name], v)
+			if m := processorLine.FindStringSubmatch(out); m != nil {
+				v, _ := strconv.ParseFloat(m[1], 64)
+				processor[p.name] = append(processor[p.name], v)
+			}
 		}
 	}
-	for name, v := range values {
-		slices.Sort(v)
-		r.set(name, v[len(v)/2])
+	for i, all := range []map[string][]float64{values, processor} {
+		for name, v := range all {
+			slices.Sort(v)
+			r[i].set(name, v[len(v)/2])
+		}
+	}
+	if len(processor) == 0 {
+		r = r[:1]
 	}
 	return r, nil
 }

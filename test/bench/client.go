@@ -17,7 +17,11 @@ import (
 //
 //	client time SQL
 //	client idle N
+//	client processor PIDS COMMAND...
 func client(args []string) error {
+	if len(args) > 2 && args[0] == "processor" {
+		return processorTime(args[1], args[2:])
+	}
 	if len(args) != 2 {
 		return fmt.Errorf("usage: client time SQL | idle N")
 	}

@@ -108,8 +108,10 @@ func run(ctx context.Context) error {
 		if err != nil {
 			return fmt.Errorf("%s: %w", c.name, err)
 		}
-		results = append(results, r)
-		fmt.Fprintf(os.Stderr, "%s\n", line(r, " "))
+		results = append(results, r...)
+		for _, r := range r {
+			fmt.Fprintf(os.Stderr, "%s\n", line(r, " "))
+		}
 	}
 	if s.only.MatchString("memory") {
 		memory, err := stage.memory(ctx)

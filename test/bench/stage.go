@@ -21,6 +21,7 @@ const database = "bench"
 type path struct {
 	name    string
 	port    int
+	pids    string // of what is between, as for processorTime; "": nothing is
 	command func(ctx context.Context, name string, args ...string) *exec.Cmd
 }
 
@@ -73,11 +74,11 @@ func setUp(ctx context.Context, s settings) (st *stage, err error) {
 	if err := st.fill(ctx); err != nil {
 		return st, err
 	}
-	bouncer, err := st.startPgBouncer(ctx)
+	bouncer, bouncerPID, err := st.startPgBouncer(ctx)
 	if err != nil {
 		return st, fmt.Errorf("pgbouncer: %w", err)
 	}
-	relay, err := st.startRelay(ctx)
+	relay, relayPID, err := st.startRelay(ctx)
 	if err != nil {
 		return st, fmt.Errorf("relay: %w", err)
 	}
@@ -86,10 +87,10 @@ func setUp(ctx context.Context, s settings) (st *stage, err error) {
 	}
 	plain := exec.CommandContext
 	st.paths = []path{
-		{"direct", st.server.Port, plain},
-		{"pgbouncer", bouncer, plain},
-		{"relay", relay, plain},
-		{"sluice", st.server.Port, st.throughSluice},
+		{"direct", st.server.Port, "", plain},
+		{"pgbouncer", bouncer, strconv.Itoa(bouncerPID), plain},
+		{"relay", relay, strconv.Itoa(relayPID), plain},
+		{"sluice", st.server.Port, above, st.throughSluice},
 	}
 	return st, nil
 }
@@ -123,10 +124,9 @@ func (st *stage) environment(p path) []string {
 }
 
 // startPgBouncer runs Debian's PgBouncer, pooling whole sessions.
-func (st *stage) startPgBouncer(ctx context.Context) (int, error) {
-	port, err := freePort()
-	if err != nil {
-		return 0, err
+func (st *stage) startPgBouncer(ctx context.Context) (port, pid int, err error) {
+	if port, err = freePort(); err != nil {
+		return 0, 0, err
 	}
 	users := filepath.Join(st.dir, "users.txt")
 	config := filepath.Join(st.dir, "pgbouncer.ini")
@@ -147,44 +147,45 @@ log_disconnections = 0
 ignore_startup_parameters = extra_float_digits
 `, database, st.server.Port, port, users)
 	if err := os.WriteFile(users, []byte("\"app_rw\" \"\"\n"), 0o644); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		return 0, err
+		return 0, 0, err
 	}
-	return port, st.daemon(ctx, port, "setpriv", "--reuid", st.server.User, "--regid", st.server.User, "--clear-groups",
+	pid, err = st.daemon(ctx, port, "setpriv", "--reuid", st.server.User, "--regid", st.server.User, "--clear-groups",
 		"/usr/sbin/pgbouncer", "-q", config)
+	return port, pid, err
 }
 
-func (st *stage) startRelay(ctx context.Context) (int, error) {
-	port, err := freePort()
-	if err != nil {
-		return 0, err
+func (st *stage) startRelay(ctx context.Context) (port, pid int, err error) {
+	if port, err = freePort(); err != nil {
+		return 0, 0, err
 	}
 	relay := filepath.Join(st.dir, "relay")
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", relay, "./test/bench/relay").CombinedOutput(); err != nil {
-		return 0, fmt.Errorf("build: %w: %s", err, out)
+		return 0, 0, fmt.Errorf("build: %w: %s", err, out)
 	}
-	return port, st.daemon(ctx, port, relay, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), st.server.Addr())
+	pid, err = st.daemon(ctx, port, relay, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)), st.server.Addr())
+	return port, pid, err
 }
 
 // daemon runs a program until the end of the stage, and waits for its port.
-func (st *stage) daemon(ctx context.Context, port int, name string, args ...string) error {
+func (st *stage) daemon(ctx context.Context, port int, name string, args ...string) (pid int, err error) {
 	cmd := exec.CommandContext(ctx, name, args...)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	cmd.Stderr = os.Stderr
 	if err := cmd.Start(); err != nil {
-		return err
+		return 0, err
 	}
 	st.stops = append(st.stops, func() { cmd.Process.Kill(); cmd.Wait() })
 	for range 200 {
 		c, err := net.Dial("tcp", net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
 		if err == nil {
-			return c.Close()
+			return cmd.Process.Pid, c.Close()
 		}
 		time.Sleep(20 * time.Millisecond)
 	}
-	return fmt.Errorf("%s does not listen on port %d", filepath.Base(name), port)
+	return 0, fmt.Errorf("%s does not listen on port %d", filepath.Base(name), port)
 }
 
 // writeConfig makes the configuration with everything on: a policy, a masked
