@@ -9,11 +9,12 @@
 //   Reads    handovers
 //   Writes   origins    in the accepted socket
 //            handovers  the entry is deleted
+//            workloads  how many are waiting
 //   Verdict  none
 //
 // A connection whose origin cannot be kept has none, and package redirect closes it.
 
-#include "match.h"
+#include "handover.h"
 
 SEC("sockops")
 int sluice_accept(struct bpf_sock_ops *ctx)
@@ -24,6 +25,7 @@ int sluice_accept(struct bpf_sock_ops *ctx)
 	struct handover *handover;
 	struct tuple tuple = {};
 	struct bpf_sock *sk;
+	__u64 cgroup;
 
 	if (ctx->op != BPF_SOCK_OPS_PASSIVE_ESTABLISHED_CB || server_port != redirect_port)
 		return 1;
@@ -46,6 +48,8 @@ int sluice_accept(struct bpf_sock_ops *ctx)
 		return 1;
 	if (bpf_sk_storage_get(&origins, sk, &handover->origin, BPF_SK_STORAGE_GET_F_CREATE))
 		count(COUNT_HANDED_OVER);
-	bpf_map_delete_elem(&handovers, &tuple);
+	cgroup = handover->origin.cgroup;
+	if (!bpf_map_delete_elem(&handovers, &tuple))
+		arrive(cgroup);
 	return 1;
 }

@@ -6,7 +6,6 @@
 #define SLUICE_CONNECT_H
 
 #include "match.h"
-#include "task.h"
 
 enum decision {
 	DECISION_REFUSE = 0, /* connect(2) fails */
@@ -14,33 +13,43 @@ enum decision {
 	DECISION_STEER = 2,
 };
 
-/* whose gives the workload that a socket belongs to; 0 and *verdict if it is none. */
+/* whose gives the workload that a TCP socket belongs to; 0 and *verdict if it is none. */
 static __always_inline __u64 whose(struct bpf_sock *sk, int *verdict)
 {
-	struct birth *birth, new = {};
-	__u64 leaf, task = current_workload(&leaf);
+	__u64 leaf, workload;
+	int below;
 
-	birth = bpf_sk_storage_get(&births, sk, 0, 0);
-	if (birth && birth->cgroup) {
-		__u64 id = birth->cgroup;
-
-		if (bpf_map_lookup_elem(&workloads, &id))
-			return id;
-		if (task) {
-			*verdict = refuse(COUNT_REFUSED_FOREIGN);
-			return 0;
-		}
-	} else if (task) {
-		/*
-		 * Made before the programs were there, or by the kernel as part of an MPTCP
-		 * socket. This hook runs for it, so its cgroup is below the parent.
-		 */
-		new.cgroup = task;
-		bpf_sk_storage_get(&births, sk, &new, BPF_SK_STORAGE_GET_F_CREATE);
-		return task;
-	}
-	*verdict = pass_strangers ? DECISION_PASS : refuse(COUNT_REFUSED_STRANGER);
+	workload = socket_workload(sk, &below);
+	if (workload)
+		return workload;
+	if (current_workload(&leaf))
+		*verdict = refuse(COUNT_REFUSED_FOREIGN);
+	else
+		*verdict = pass_strangers && below < 2 ? DECISION_PASS : refuse(COUNT_REFUSED_STRANGER);
 	return 0;
+}
+
+/* other says what becomes of a captured socket that is not TCP. */
+static __always_inline int other(void)
+{
+	__u64 leaf;
+
+	if (!current_workload(&leaf) && pass_strangers)
+		return DECISION_PASS;
+	return forbid(COUNT_REFUSED_PROTOCOL);
+}
+
+/* direct says what becomes of a connect to the redirect address itself. */
+static __always_inline int direct(struct bpf_sock *sk, __u32 type)
+{
+	__u64 leaf;
+	int below;
+
+	/* What passes is for sk_lookup.c to reset. */
+	if (pass_strangers && !current_workload(&leaf) &&
+	    (type != SOCK_STREAM || !socket_workload(sk, &below)))
+		return DECISION_PASS;
+	return refuse(COUNT_REFUSED_DIRECT);
 }
 
 /*
@@ -51,6 +60,7 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 				  __be16 port, __u32 type, __u32 protocol)
 {
 	int verdict = DECISION_REFUSE;
+	struct workload *workload;
 	struct intent *intent;
 	struct place *place;
 	struct bpf_sock *sk;
@@ -62,21 +72,17 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 	/* What an earlier connect of this socket left is not about this one. */
 	bpf_sk_storage_delete(&intents, sk);
 
-	if (is_listener(a, bpf_ntohs(port))) {
-		if (pass_strangers) {
-			whose(sk, &verdict);
-			if (verdict == DECISION_PASS)
-				return DECISION_PASS; /* for sk_lookup.c to reset */
-		}
-		return refuse(COUNT_REFUSED_DIRECT);
-	}
+	if (squats(sk, a))
+		return refuse(COUNT_REFUSED_SQUATTER);
+	if (is_listener(a, bpf_ntohs(port)))
+		return direct(sk, type);
 	if (!captured(a, port))
 		return DECISION_PASS;
+	if (type != SOCK_STREAM || (protocol != 6 && protocol != 262))
+		return other();
 	cgroup = whose(sk, &verdict);
 	if (!cgroup)
 		return verdict;
-	if (type != SOCK_STREAM || (protocol != 6 && protocol != 262))
-		return forbid(COUNT_REFUSED_PROTOCOL);
 	if (sk->bound_dev_if)
 		return refuse(COUNT_REFUSED_DEVICE);
 
@@ -86,6 +92,11 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 		return refuse(COUNT_REFUSED_NAMESPACE);
 	if (is_mapped(a) ? !place->v4 : !place->v6)
 		return refuse(COUNT_REFUSED_FAMILY);
+	workload = bpf_map_lookup_elem(&workloads, &cgroup);
+	if (!workload)
+		return refuse(COUNT_REFUSED_STRANGER);
+	if (workload->waiting >= WAITING)
+		return refuse(COUNT_REFUSED_FULL);
 
 	intent = bpf_sk_storage_get(&intents, sk, 0, BPF_SK_STORAGE_GET_F_CREATE);
 	if (!intent)
@@ -106,8 +117,9 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 }
 
 /*
- * spread gives an address of 127.x.0.0/16 for a destination, so that connections to
- * several do not share the ports of one.
+ * spread gives an address of 127.x.0.0/16: connections do not share the ports of one
+ * address, and nobody knows the next one. The third byte is the destination's, so that
+ * the kernel keeps metrics and cookies of a few addresses only.
  */
 static __always_inline __be32 spread(const struct address *a, __be16 port)
 {
@@ -115,7 +127,7 @@ static __always_inline __be32 spread(const struct address *a, __be16 port)
 
 	h = (h ^ port) * 0x9e3779b1;
 	h ^= h >> 16;
-	return redirect_net | bpf_htonl(h & 0xffff);
+	return redirect_net | bpf_htonl((h & 0xff00) | (bpf_get_prandom_u32() & 0xff));
 }
 
 #endif

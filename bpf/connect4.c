@@ -6,7 +6,7 @@
 // network namespace.
 //
 //   Hook     cgroup/connect4, attached to the parent
-//   Reads    workloads, births, endpoints, places
+//   Reads    workloads, ports, endpoints, places
 //   Writes   intents   in the socket: what was asked for, and by whom
 //   Read by  sockops.c, getpeername4.c
 //   Verdict  1 go on, 0 fail connect(2) with ECONNREFUSED (EPERM before 6.1)

@@ -6,7 +6,7 @@
 // listener; IPv6 has a single loopback address, so nothing is spread there.
 //
 //   Hook     cgroup/connect6, attached to the parent
-//   Reads    workloads, births, endpoints, places
+//   Reads    workloads, ports, endpoints, places
 //   Writes   intents   in the socket
 //   Read by  sockops.c, getpeername6.c
 //   Verdict  1 go on, 0 fail connect(2)

@@ -39,13 +39,15 @@ int sluice_egress(struct __sk_buff *skb)
 	__be16 port = 0;
 	int packet;
 
+	if (protocol != bpf_htons(ETH_P_IP) && protocol != bpf_htons(ETH_P_IPV6))
+		return 1;
+	if (harmless(skb, 0, protocol))
+		return 1;
 	if (protocol == bpf_htons(ETH_P_IP))
 		packet = parse4(skb, 0, &a, &port);
-	else if (protocol == bpf_htons(ETH_P_IPV6))
-		packet = parse6(skb, 0, &a, &port);
 	else
-		return 1;
-	if (packet == PACKET_OTHER)
+		packet = parse6(skb, 0, &a, &port);
+	if (packet == PACKET_OTHER || packet == PACKET_TUNNEL)
 		return 1;
 	if (packet == PACKET_TO && (!captured(&a, port) || is_listener(&a, bpf_ntohs(port))))
 		return 1;

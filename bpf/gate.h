@@ -8,21 +8,28 @@
 #include "match.h"
 
 /*
- * enter refuses an enrolled task the use of a socket that comes from outside. The
- * parent's programs run before those of the root, and leave a birth in every socket
- * of theirs whose destination is captured.
+ * enter refuses an enrolled task the use of a socket that was born outside. Sockets that
+ * were born below the parent are for the parent's programs, which run before those of
+ * the root. It also refuses everybody the redirect address as a source.
  */
 static __always_inline int enter(struct bpf_sock_addr *ctx, const struct address *a, __be16 port)
 {
-	struct bpf_sock *sk;
-	__u64 leaf, task = current_workload(&leaf);
+	struct bpf_sock *sk = ctx->sk;
+	__u32 type = ctx->type;
+	__u64 leaf;
+	int below;
 
-	if (!task && (!leaf || pass_strangers))
+	if (sk && squats(sk, a))
+		return refuse(COUNT_REFUSED_SQUATTER);
+	if (!watched(port))
+		return 1;
+	if (!current_workload(&leaf) && (!leaf || pass_strangers))
 		return 1;
 	if (!captured(a, port))
 		return 1;
-	sk = ctx->sk;
-	if (sk && bpf_sk_storage_get(&births, sk, 0, 0))
+	if (type != SOCK_STREAM)
+		return 0;
+	if (sk && (socket_workload(sk, &below) || below))
 		return 1;
 	return refuse(COUNT_REFUSED_FOREIGN);
 }

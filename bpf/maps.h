@@ -27,8 +27,19 @@ struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
 	__uint(max_entries, 16384);
 	__type(key, __u64);
-	__type(value, __u64);
+	__type(value, struct workload);
 } workloads SEC(".maps");
+
+/*
+ * ports has a bit for each port of an endpoint, so that most destinations are passed
+ * without a search. While the set is replaced it has the ports of both sets.
+ */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct port_set);
+} ports SEC(".maps");
 
 /* An endpoint_set is replaced as a whole, so that a workload never sees half of one. */
 struct endpoint_set {
@@ -46,14 +57,6 @@ struct {
 	__array(values, struct endpoint_set);
 } endpoints SEC(".maps");
 
-/* births tell the cgroup that a socket comes from; accepted sockets inherit them. */
-struct {
-	__uint(type, BPF_MAP_TYPE_SK_STORAGE);
-	__uint(map_flags, BPF_F_NO_PREALLOC | BPF_F_CLONE);
-	__type(key, int);
-	__type(value, struct birth);
-} births SEC(".maps");
-
 /*
  * intents live in the connecting socket and die with it: nothing to evict, and nothing
  * that one workload could fill to starve another.
@@ -65,10 +68,14 @@ struct {
 	__type(value, struct intent);
 } intents SEC(".maps");
 
-/* handovers hold an origin for as long as a handshake lasts. */
+/*
+ * handovers hold an origin for as long as a handshake lasts. A workload can make its
+ * handshakes last, so each has a share of the table: WAITING entries.
+ */
 struct {
 	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 16384);
+	__uint(max_entries, 65536);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
 	__type(key, struct tuple);
 	__type(value, struct handover);
 } handovers SEC(".maps");

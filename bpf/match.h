@@ -6,6 +6,7 @@
 #define SLUICE_MATCH_H
 
 #include "maps.h"
+#include "task.h"
 
 #define LOOPBACK4 bpf_htonl(0x7f000001)
 #define MAPPED bpf_htonl(0xffff)
@@ -54,6 +55,15 @@ static __always_inline void normalise(struct address *a)
 		a->word[3] = bpf_htonl(1);
 }
 
+/* watched tells if a port may be that of an endpoint. */
+static __always_inline int watched(__be16 port)
+{
+	__u32 zero = 0, n = bpf_ntohs(port);
+	struct port_set *set = bpf_map_lookup_elem(&ports, &zero);
+
+	return !set || (set->words[(n >> 6) & 1023] >> (n & 63)) & 1;
+}
+
 /* captured tells if a destination is an endpoint. Without a set, everything is one. */
 static __always_inline int captured(const struct address *a, __be16 port)
 {
@@ -64,8 +74,11 @@ static __always_inline int captured(const struct address *a, __be16 port)
 		.address = *a,
 	};
 	__u32 zero = 0, *verdict;
-	void *set = bpf_map_lookup_elem(&endpoints, &zero);
+	void *set;
 
+	if (!watched(port))
+		return 0;
+	set = bpf_map_lookup_elem(&endpoints, &zero);
 	if (!set)
 		return 1;
 	verdict = bpf_map_lookup_elem(set, &key);
@@ -80,6 +93,28 @@ static __always_inline int is_listener(const struct address *a, __u16 port)
 	if (is_mapped(a))
 		return (a->word[3] & bpf_htonl(0xffff0000)) == redirect_net;
 	return !a->word[0] && !a->word[1] && !a->word[2] && a->word[3] == bpf_htonl(1);
+}
+
+/*
+ * squats tells if a TCP socket is bound to where this installation redirects to. If it
+ * could connect to the port that a workload is about to connect from, the two would
+ * open simultaneously, and no listener would be asked for (RFC 9293, 3.5).
+ */
+static __always_inline int squats(struct bpf_sock *sk, const struct address *to)
+{
+	struct address from;
+	__u32 family;
+
+	if (FIELD(sk->src_port) != redirect_port || FIELD(sk->type) != SOCK_STREAM)
+		return 0;
+	family = FIELD(sk->family);
+	if (family == AF_INET)
+		set_ip4(&from, FIELD(sk->src_ip4));
+	else
+		SET_IP6(&from, sk->src_ip6);
+	if (is_listener(&from, redirect_port))
+		return 1;
+	return !is_mapped(to) && is_listener(to, redirect_port);
 }
 
 /*
@@ -103,6 +138,42 @@ static __always_inline __u64 current_workload(__u64 *leaf)
 			found = id;
 	}
 	return found;
+}
+
+/*
+ * socket_workload gives the enrolled cgroup that a TCP socket was born in, the deepest
+ * if there are several, or 0. A socket keeps the cgroup of its birth, whoever uses it,
+ * and accepted ones have that of the listener. In *below it leaves whether the socket
+ * was born below the parent, or so deep that it cannot be told.
+ */
+static __always_inline __u64 socket_workload(struct bpf_sock *sk, int *below)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+	struct cgroup_subsys_state *up;
+	struct cgroup *at;
+	__u64 id;
+
+	*below = 0;
+	if (!tcp)
+		return 0;
+	at = tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup;
+	for (int i = 0; i < DEPTH + HEIGHT; i++) {
+		id = at->kn->id;
+		if (bpf_map_lookup_elem(&workloads, &id)) {
+			*below = 1;
+			return id;
+		}
+		if (id == parent_id) {
+			*below = 1;
+			return 0;
+		}
+		up = at->self.parent;
+		if (!up)
+			return 0;
+		at = up->cgroup;
+	}
+	*below = 2;
+	return 0;
 }
 
 /* refuse makes connect(2) fail with ECONNREFUSED, or EPERM where the kernel is older. */

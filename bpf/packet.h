@@ -8,9 +8,10 @@
 #include "match.h"
 
 enum packet {
-	PACKET_OTHER, /* has no port: goes nowhere that a guard watches */
-	PACKET_TO,    /* address and port are set */
-	PACKET_BAD,   /* cannot be understood, or is routed by its source */
+	PACKET_OTHER,  /* has no port: goes nowhere that a guard watches */
+	PACKET_TO,     /* address and port are set */
+	PACKET_TUNNEL, /* has another packet in it */
+	PACKET_BAD,    /* cannot be understood, or is routed by its source */
 };
 
 /* port_of reads the destination port of a transport whose ports come first. */
@@ -23,10 +24,35 @@ static __always_inline int port_of(struct __sk_buff *skb, __u32 at, __u8 protoco
 	case 132: /* SCTP */
 	case 136: /* UDP-Lite */
 		break;
+	case 4:   /* IPv4 in another packet */
+	case 41:  /* IPv6 */
+	case 47:  /* GRE */
+	case 94:  /* IPIP */
+	case 97:  /* Ethernet */
+	case 137: /* MPLS */
+		return PACKET_TUNNEL;
 	default:
 		return PACKET_OTHER;
 	}
 	return bpf_skb_load_bytes(skb, at + 2, port, sizeof(*port)) ? PACKET_BAD : PACKET_TO;
+}
+
+/*
+ * harmless looks at the usual packet without copying it: TCP or UDP right behind a plain
+ * header, to a port that no endpoint has.
+ */
+static __always_inline int harmless(struct __sk_buff *skb, __u32 at, __u32 protocol)
+{
+	__u8 *h = (void *)(long)skb->data + at, *end = (void *)(long)skb->data_end;
+
+	if (protocol == bpf_htons(ETH_P_IP)) {
+		if (h + 24 > end || h[0] != 0x45 || (h[6] & 0x3f) || h[7] || (h[9] != 6 && h[9] != 17))
+			return 0;
+		return !watched(*(__be16 *)(h + 22));
+	}
+	if (h + 44 > end || h[0] >> 4 != 6 || (h[6] != 6 && h[6] != 17))
+		return 0;
+	return !watched(*(__be16 *)(h + 42));
 }
 
 static __always_inline int parse4(struct __sk_buff *skb, __u32 at, struct address *a, __be16 *port)

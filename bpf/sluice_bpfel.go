@@ -13,11 +13,6 @@ import (
 	"github.com/cilium/ebpf"
 )
 
-type SluiceBirth struct {
-	_      structs.HostLayout
-	Cgroup uint64
-}
-
 type SluiceCounter uint32
 
 const (
@@ -38,7 +33,9 @@ const (
 	SluiceCounterCOUNT_REFUSED_BIND        SluiceCounter = 14
 	SluiceCounterCOUNT_DROPPED_EGRESS      SluiceCounter = 15
 	SluiceCounterCOUNT_DROPPED_VETH        SluiceCounter = 16
-	SluiceCounterCOUNTERS                  SluiceCounter = 17
+	SluiceCounterCOUNT_REFUSED_SQUATTER    SluiceCounter = 17
+	SluiceCounterCOUNT_REFUSED_UNIX        SluiceCounter = 18
+	SluiceCounterCOUNTERS                  SluiceCounter = 19
 )
 
 type SluiceDestination struct {
@@ -90,6 +87,11 @@ type SluicePlace struct {
 	Pad  uint32
 }
 
+type SluicePortSet struct {
+	_     structs.HostLayout
+	Words [1024]uint64
+}
+
 type SluiceSetting struct {
 	_      structs.HostLayout
 	Parent uint64
@@ -114,11 +116,15 @@ type SluiceTuple struct {
 	Pad        uint32
 }
 
+type SluiceWorkload struct {
+	_       structs.HostLayout
+	Waiting int64
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SluiceMapBirths          = "births"
 	SluiceMapCounters        = "counters"
 	SluiceMapEndpoints       = "endpoints"
 	SluiceMapHandovers       = "handovers"
@@ -126,6 +132,7 @@ const (
 	SluiceMapListeners       = "listeners"
 	SluiceMapOrigins         = "origins"
 	SluiceMapPlaces          = "places"
+	SluiceMapPorts           = "ports"
 	SluiceMapSettings        = "settings"
 	SluiceMapWorkloads       = "workloads"
 	SluiceProgSluiceAccept   = "sluice_accept"
@@ -226,7 +233,6 @@ type SluiceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceMapSpecs struct {
-	Births    *ebpf.MapSpec `ebpf:"births"`
 	Counters  *ebpf.MapSpec `ebpf:"counters"`
 	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
 	Handovers *ebpf.MapSpec `ebpf:"handovers"`
@@ -234,6 +240,7 @@ type SluiceMapSpecs struct {
 	Listeners *ebpf.MapSpec `ebpf:"listeners"`
 	Origins   *ebpf.MapSpec `ebpf:"origins"`
 	Places    *ebpf.MapSpec `ebpf:"places"`
+	Ports     *ebpf.MapSpec `ebpf:"ports"`
 	Settings  *ebpf.MapSpec `ebpf:"settings"`
 	Workloads *ebpf.MapSpec `ebpf:"workloads"`
 }
@@ -280,7 +287,6 @@ func (o *SluiceObjects) Close() error {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluiceMaps struct {
-	Births    *ebpf.Map `ebpf:"births"`
 	Counters  *ebpf.Map `ebpf:"counters"`
 	Endpoints *ebpf.Map `ebpf:"endpoints"`
 	Handovers *ebpf.Map `ebpf:"handovers"`
@@ -288,13 +294,13 @@ type SluiceMaps struct {
 	Listeners *ebpf.Map `ebpf:"listeners"`
 	Origins   *ebpf.Map `ebpf:"origins"`
 	Places    *ebpf.Map `ebpf:"places"`
+	Ports     *ebpf.Map `ebpf:"ports"`
 	Settings  *ebpf.Map `ebpf:"settings"`
 	Workloads *ebpf.Map `ebpf:"workloads"`
 }
 
 func (m *SluiceMaps) Close() error {
 	return _SluiceClose(
-		m.Births,
 		m.Counters,
 		m.Endpoints,
 		m.Handovers,
@@ -302,6 +308,7 @@ func (m *SluiceMaps) Close() error {
 		m.Listeners,
 		m.Origins,
 		m.Places,
+		m.Ports,
 		m.Settings,
 		m.Workloads,
 	)

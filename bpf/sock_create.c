@@ -2,17 +2,14 @@
 
 // SPDX-License-Identifier: GPL-2.0-only
 //
-// sock_create.c notes in which cgroup a socket is born, and lets a workload make only
-// sockets whose connections the other programs can see.
+// sock_create.c lets a workload make only sockets whose connections the other programs
+// can see.
 //
 //   Hook     cgroup/sock_create, attached to the parent
 //   Reads    workloads
-//   Writes   births    in the socket
-//   Read by  connect.c, gate.c
 //   Verdict  1 go on, 0 fail socket(2) with EPERM
 //
-// If the note cannot be kept the socket is made all the same: connect.c then takes it
-// for one of the task that connects. AF_PACKET does not pass this hook: see veth.c.
+// AF_PACKET does not pass this hook: see veth.c.
 
 #include "match.h"
 
@@ -30,17 +27,11 @@ static __always_inline int allowed(const struct bpf_sock *sk)
 SEC("cgroup/sock_create")
 int sluice_create(struct bpf_sock *sk)
 {
-	struct birth birth = {};
 	__u64 leaf;
 
-	birth.cgroup = current_workload(&leaf);
-	if (!allowed(sk)) {
-		if (birth.cgroup || (leaf && !pass_strangers))
-			return forbid(COUNT_REFUSED_SOCKET);
+	if (allowed(sk))
 		return 1;
-	}
-	if (!birth.cgroup)
-		birth.cgroup = leaf;
-	bpf_sk_storage_get(&births, sk, &birth, BPF_SK_STORAGE_GET_F_CREATE);
+	if (current_workload(&leaf) || (leaf && !pass_strangers))
+		return forbid(COUNT_REFUSED_SOCKET);
 	return 1;
 }

@@ -7,13 +7,15 @@
 //   Hook     sockops, attached to the parent
 //   Reads    intents
 //   Writes   intents    the tuple, when the SYN leaves
+//            workloads  how many are waiting
 //            handovers  added then; deleted when the socket closes before it was accepted
 //   Read by  sk_lookup.c, accept.c
 //   Verdict  none
 //
-// If the table is full nothing is added, and sk_lookup.c resets the connection.
+// If the table is full, or the workload's part of it, nothing is added, and sk_lookup.c
+// resets the connection.
 
-#include "match.h"
+#include "handover.h"
 
 static __always_inline void offer(struct bpf_sock_ops *ctx)
 {
@@ -22,8 +24,10 @@ static __always_inline void offer(struct bpf_sock_ops *ctx)
 	__be32 client4 = FIELD(ctx->local_ip4), server4 = FIELD(ctx->remote_ip4);
 	struct address client6, server6;
 	struct handover handover = {};
+	struct handover *old;
 	struct intent *intent;
 	struct bpf_sock *sk = ctx->sk;
+	long err;
 
 	SET_IP6(&client6, ctx->local_ip6);
 	SET_IP6(&server6, ctx->remote_ip6);
@@ -50,8 +54,22 @@ static __always_inline void offer(struct bpf_sock_ops *ctx)
 	/* Without this callback a stale entry could be taken for somebody else's. */
 	if (bpf_sock_ops_cb_flags_set(ctx, ctx->bpf_sock_ops_cb_flags | BPF_SOCK_OPS_STATE_CB_FLAG))
 		return;
-	if (bpf_map_update_elem(&handovers, &intent->tuple, &handover, BPF_ANY))
+	if (!wait(handover.origin.cgroup))
+		return;
+	err = bpf_map_update_elem(&handovers, &intent->tuple, &handover, BPF_NOEXIST);
+	if (!err)
+		return;
+	/*
+	 * Somebody's entry that is of no use any more: two sockets have one tuple only if
+	 * the other one was bound to a device meanwhile.
+	 */
+	old = bpf_map_lookup_elem(&handovers, &intent->tuple);
+	if (old)
+		arrive(old->origin.cgroup);
+	if (bpf_map_update_elem(&handovers, &intent->tuple, &handover, BPF_ANY)) {
+		arrive(handover.origin.cgroup);
 		count(COUNT_REFUSED_FULL);
+	}
 }
 
 static __always_inline void withdraw(struct bpf_sock_ops *ctx)
@@ -66,8 +84,9 @@ static __always_inline void withdraw(struct bpf_sock_ops *ctx)
 	if (!intent || !intent->cookie)
 		return;
 	handover = bpf_map_lookup_elem(&handovers, &intent->tuple);
-	if (handover && handover->cookie == intent->cookie)
-		bpf_map_delete_elem(&handovers, &intent->tuple);
+	if (handover && handover->cookie == intent->cookie &&
+	    !bpf_map_delete_elem(&handovers, &intent->tuple))
+		arrive(intent->origin.cgroup);
 }
 
 SEC("sockops")

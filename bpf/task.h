@@ -1,17 +1,57 @@
 //go:build ignore
 
 /* SPDX-License-Identifier: GPL-2.0-only */
-/* task.h has as much of the kernel's task_struct as we read; CO-RE finds the offsets. */
+/* task.h has as much of the kernel's structs as we read; CO-RE finds the offsets. */
 #ifndef SLUICE_TASK_H
 #define SLUICE_TASK_H
 
 #include <linux/types.h>
 #include <bpf/bpf_core_read.h>
 
+#pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
+
 struct task_struct {
 	__u64 start_boottime;
 	struct task_struct *group_leader;
-} __attribute__((preserve_access_index));
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup;
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+	struct cgroup_subsys_state *parent;
+};
+
+struct cgroup {
+	struct cgroup_subsys_state self;
+	struct kernfs_node *kn;
+};
+
+struct sock_cgroup_data {
+	struct cgroup *cgroup; /* of the second hierarchy's version, since 5.15 */
+};
+
+struct sock {
+	struct sock_cgroup_data sk_cgrp_data;
+};
+
+struct inet_sock {
+	struct sock sk;
+};
+
+struct inet_connection_sock {
+	struct inet_sock icsk_inet;
+};
+
+struct tcp_sock {
+	struct inet_connection_sock inet_conn;
+};
+
+#pragma clang attribute pop
 
 /* started gives when the current process started, in ns since boot. */
 static __always_inline __u64 started(void)

@@ -31,6 +31,12 @@
 /* How deep below the parent an enrolled cgroup may be. */
 #define DEPTH 16
 
+/* How deep below an enrolled cgroup that of a socket may be. */
+#define HEIGHT 32
+
+/* How many connections of one workload may be between connect and accept. */
+#define WAITING 1024
+
 struct address {
 	__be32 word[4];
 };
@@ -41,6 +47,11 @@ struct destination {
 	__be16 port;
 	__u16 family; /* AF_INET or AF_INET6 */
 	struct address address;
+};
+
+/* A port_set has a bit for each port, in host order. */
+struct port_set {
+	__u64 words[1024];
 };
 
 enum verdict {
@@ -85,9 +96,9 @@ struct handover {
 	__u64 cookie;
 };
 
-/* A birth lives in each socket that was made below the parent. */
-struct birth {
-	__u64 cgroup; /* the enrolled one, or else the one that the task was in; 0: not known */
+/* A workload is an enrolled cgroup. */
+struct workload {
+	__s64 waiting; /* its entries in the table of handovers */
 };
 
 /* A place is a network namespace that has a listener. */
@@ -120,10 +131,12 @@ enum counter {
 	COUNT_REFUSED_SOCKET,    /* a kind of socket that is not for workloads */
 	COUNT_REFUSED_NO_ORIGIN, /* a SYN to the listener without an origin */
 	COUNT_REFUSED_NO_LISTENER,
-	COUNT_REFUSED_FULL, /* the table of handovers */
+	COUNT_REFUSED_FULL, /* the table of handovers, or the workload's part of it */
 	COUNT_REFUSED_BIND,
 	COUNT_DROPPED_EGRESS,
 	COUNT_DROPPED_VETH,
+	COUNT_REFUSED_SQUATTER, /* a connect from the redirect address */
+	COUNT_REFUSED_UNIX,     /* a unix socket whose proxy is not there */
 	COUNTERS,
 };
 

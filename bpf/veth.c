@@ -10,7 +10,8 @@
 //   Verdict  TC_ACT_UNSPEC (go on with what else is attached), TC_ACT_SHOT
 //
 // Packets without a full socket, such as the last ACK of a closed connection of the
-// agent, have no cgroup and are dropped, too. So are VLAN tags and MPLS inside.
+// agent, have no cgroup and are dropped, too. So are VLAN tags, MPLS and tunnels inside
+// of IP: the host might unpack them.
 
 #include "packet.h"
 
@@ -26,6 +27,9 @@ int sluice_veth(struct __sk_buff *skb)
 	__be16 port = 0;
 	int packet;
 
+	if ((protocol == bpf_htons(ETH_P_IP) || protocol == bpf_htons(ETH_P_IPV6)) &&
+	    harmless(skb, ETH_HLEN, protocol))
+		return TC_ACT_UNSPEC;
 	if (protocol == bpf_htons(ETH_P_IP))
 		packet = parse4(skb, ETH_HLEN, &a, &port);
 	else if (protocol == bpf_htons(ETH_P_IPV6))

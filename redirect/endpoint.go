@@ -55,7 +55,23 @@ func (k *Kernel) setFresh(entries map[bpf.SluiceDestination]uint32) error {
 			return fmt.Errorf("endpoints: %w", err)
 		}
 	}
+	// The ports are those of both sets while one takes the place of the other.
+	var both, ports bpf.SluicePortSet
+	if err := k.maps[bpf.SluiceMapPorts].Lookup(uint32(0), &both); err != nil {
+		return fmt.Errorf("endpoints: %w", err)
+	}
+	for key := range entries {
+		port := networkPort(key.Port)
+		ports.Words[port/64] |= 1 << (port % 64)
+		both.Words[port/64] |= 1 << (port % 64)
+	}
+	if err := k.maps[bpf.SluiceMapPorts].Put(uint32(0), &both); err != nil {
+		return fmt.Errorf("endpoints: %w", err)
+	}
 	if err := k.maps[bpf.SluiceMapEndpoints].Put(uint32(0), set); err != nil {
+		return fmt.Errorf("endpoints: %w", err)
+	}
+	if err := k.maps[bpf.SluiceMapPorts].Put(uint32(0), &ports); err != nil {
 		return fmt.Errorf("endpoints: %w", err)
 	}
 	return nil

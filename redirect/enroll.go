@@ -65,7 +65,12 @@ func (k *Kernel) put(id uint64) error {
 	if k.pins == nil {
 		return ErrClosed
 	}
-	return k.maps[bpf.SluiceMapWorkloads].Put(id, uint64(1))
+	// What is there already has a count of its own.
+	err := k.maps[bpf.SluiceMapWorkloads].Update(id, &bpf.SluiceWorkload{}, ebpf.UpdateNoExist)
+	if errors.Is(err, ebpf.ErrKeyExist) {
+		return nil
+	}
+	return err
 }
 
 // Unenroll forgets the cgroup at path. If that is gone, use [Kernel.Forget].
@@ -100,7 +105,10 @@ func (k *Kernel) Enrolled() ([]uint64, error) {
 		return nil, ErrClosed
 	}
 	var ids []uint64
-	var id, value uint64
+	var (
+		id    uint64
+		value bpf.SluiceWorkload
+	)
 	it := k.maps[bpf.SluiceMapWorkloads].Iterate()
 	for it.Next(&id, &value) {
 		ids = append(ids, id)

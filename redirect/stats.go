@@ -36,6 +36,8 @@ var reasons = map[bpf.SluiceCounter]string{
 	bpf.SluiceCounterCOUNT_REFUSED_NO_LISTENER: "no-listener",
 	bpf.SluiceCounterCOUNT_REFUSED_FULL:        "full",
 	bpf.SluiceCounterCOUNT_REFUSED_BIND:        "bind",
+	bpf.SluiceCounterCOUNT_REFUSED_SQUATTER:    "squatter",
+	bpf.SluiceCounterCOUNT_REFUSED_UNIX:        "unix",
 }
 
 // Stats reads the counters and how full the tables are.
