@@ -33,6 +33,7 @@ var layers = map[string]float64{
 	"agent/channel":     2,
 	"agent/ca":          2,
 	"agent/sandbox":     2,
+	"agent/rehearsal":   3,
 	"agent/session":     3,
 	"agent/enroll":      3,
 	"agent/web":         3,

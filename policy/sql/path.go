@@ -72,3 +72,13 @@ func pathValues(args []*pg.Node) string {
 	}
 	return strings.Join(parts, ", ")
 }
+
+// Normalize returns a text with $n in place of its constants, for people; what
+// cannot be parsed is not told.
+func Normalize(text string) string {
+	s, err := pg.Normalize(text)
+	if err != nil {
+		return "(a text that is no SQL)"
+	}
+	return s
+}
