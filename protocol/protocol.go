@@ -104,6 +104,10 @@ func (o Object) String() string {
 	return o.Schema + "." + o.Name
 }
 
+// TagDatabase is the Tag of statements that concern another database as a whole,
+// and that wait or fail while somebody is connected to it.
+const TagDatabase = "DATABASE"
+
 // Access is one action on one object, and the columns that it reads or writes.
 type Access struct {
 	Action  Action

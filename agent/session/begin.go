@@ -85,6 +85,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	return g, &postgres.SessionConfig{
 		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth,
 		Epoch: g.Epoch, Blocks: s.o.Store.Waits(), ClientAuth: clientAuth,
+		Setting: g.setting,
 	}, nil
 }
 

@@ -18,6 +18,7 @@ import (
 const (
 	pollEvery   = 3 * time.Second  // the epoch of a catalog in use is asked for
 	keepFor     = time.Minute      // an unused catalog's connection is kept
+	leaveFor    = 10 * time.Second // an unused connection is closed at once after leave
 	forgetAfter = 10 * time.Minute // an unused catalog is forgotten
 	loadTimeout = time.Minute
 	pollTimeout = 10 * time.Second
@@ -41,6 +42,7 @@ type catalogs struct {
 	traffic *tally.Traffic
 	mu      sync.Mutex
 	all     map[catalogKey]*catalog
+	left    map[netip.AddrPort]time.Time // when leave was last called
 }
 
 // catalog is what is known of one database. It is loaded on a connection of its
@@ -88,6 +90,16 @@ func (c *catalogs) detach(k *catalog) {
 	defer c.mu.Unlock()
 	k.users--
 	k.idle = time.Now()
+	if k.users > 0 || time.Since(c.left[k.key.address]) > leaveFor {
+		return
+	}
+	select {
+	case k.turn <- struct{}{}:
+		k.hangUp()
+		k.doubt.Store(true)
+		<-k.turn
+	default:
+	}
 }
 
 // run polls until ctx is done, and closes all connections then.
@@ -245,6 +257,33 @@ func (k *catalog) ask(ctx context.Context) (*sql.Catalog, error) {
 	}
 	k.checked.Store(time.Now().UnixNano())
 	return known, nil
+}
+
+// leave closes the connections to databases of a server that no session uses, so
+// that one of them can be dropped or copied.
+func (c *catalogs) leave(ctx context.Context, address netip.AddrPort) {
+	c.mu.Lock()
+	if c.left == nil || len(c.left) > 1000 {
+		c.left = make(map[netip.AddrPort]time.Time)
+	}
+	c.left[address] = time.Now()
+	var unused []*catalog
+	for key, k := range c.all {
+		if key.address == address && k.users == 0 {
+			unused = append(unused, k)
+		}
+	}
+	c.mu.Unlock()
+	for _, k := range unused {
+		select {
+		case k.turn <- struct{}{}:
+			k.hangUp()
+			k.doubt.Store(true)
+			<-k.turn
+		case <-ctx.Done():
+			return
+		}
+	}
 }
 
 func (k *catalog) hangUp() {

@@ -6,6 +6,7 @@ import (
 
 	"sluicegate.io/sluice/policy/sql"
 	"sluicegate.io/sluice/protocol"
+	"sluicegate.io/sluice/protocol/postgres"
 )
 
 // Pass implements [protocol.Passer]: what nobody reads passes where nothing is
@@ -26,4 +27,12 @@ func (g *Gate) Pass(_ context.Context, text string) *protocol.Judgement {
 		return &protocol.Judgement{Refusal: why}
 	}
 	return sql.Unread(g.view, text)
+}
+
+// setting judges a parameter of the startup packet.
+func (g *Gate) setting(name, _ string) *protocol.Refusal {
+	if _, open := g.view.Open(); open || g.view.Observe() || postgres.HarmlessSetting(name) {
+		return nil
+	}
+	return postgres.UnknownSetting(name)
 }

@@ -165,6 +165,11 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 		g.Refused(r.Text, why)
 		return why
 	}
+	for i := range j.Plans {
+		if j.Plans[i].Statement.Tag == protocol.TagDatabase {
+			g.s.catalogs.leave(ctx, g.conn.Destination)
+		}
+	}
 	g.number++
 	g.statement = record.Statement{
 		Number: g.number, Text: r.Text, Decisions: g.s.words.of(j), Rewritten: j.Text != r.Text,

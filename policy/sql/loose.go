@@ -92,6 +92,12 @@ func (a *analysis) session(n *pg.Node, from, to int) (tag string, e protocol.Eff
 		return "COPY", e
 	case *pg.Node_SelectStmt:
 		return "SELECT", e
+	case *pg.Node_DropdbStmt, *pg.Node_CreatedbStmt, *pg.Node_AlterDatabaseStmt:
+		return protocol.TagDatabase, e
+	case *pg.Node_RenameStmt:
+		if x.RenameStmt.RenameType == pg.ObjectType_OBJECT_DATABASE {
+			return protocol.TagDatabase, e
+		}
 	}
 	return "", e
 }

@@ -19,6 +19,13 @@ var harmless = map[string]bool{
 // is asked of the server before a name is judged), and no limit or right.
 func HarmlessSetting(name string) bool { return harmless[strings.ToLower(name)] }
 
+// UnknownSetting is the refusal of a startup parameter that is not on the list.
+func UnknownSetting(name string) *protocol.Refusal {
+	return &protocol.Refusal{Code: "42501", Fatal: true,
+		Message: "the startup parameter " + printable([]byte(name)) + " is not allowed",
+		Hint:    "Connect without it."}
+}
+
 // pins are the settings that the analysis of statements relies on. They are sent
 // in each startup packet, and those that the server reports are watched.
 var pins = []Setting{
@@ -146,9 +153,7 @@ func judgeSettings(asked, ours []Setting, judge func(name, value string) *protoc
 				return nil, why
 			}
 		} else if !HarmlessSetting(s.Name) {
-			return nil, &protocol.Refusal{Code: "42501", Fatal: true,
-				Message: "the startup parameter " + printable([]byte(s.Name)) + " is not allowed",
-				Hint:    "Connect without it."}
+			return nil, UnknownSetting(s.Name)
 		}
 		set(s)
 	}

@@ -71,6 +71,7 @@ func regress(ctx context.Context, r *runner, w way) (outcomes, error) {
 	for _, sql := range []string{
 		"ALTER DATABASE regression SET lc_messages TO 'C'", "ALTER DATABASE regression SET timezone TO 'PST8PDT'",
 		"ALTER DATABASE regression SET datestyle TO 'Postgres, MDY'", "ALTER DATABASE regression SET intervalstyle TO 'postgres_verbose'",
+		"ALTER DATABASE regression SET compute_query_id TO 'regress'",
 	} {
 		if err := w.server.TryExec("regression", sql); err != nil {
 			return nil, err
