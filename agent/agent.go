@@ -24,6 +24,9 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := r.rules.Load().set.Agent()
+	if err := raiseFiles(a.Sessions); err != nil {
+		r.log.Warn("fewer sessions than configured will find room", "error", err)
+	}
 	own, parent, commands, err := r.places()
 	if err != nil {
 		return err

@@ -29,6 +29,9 @@ const (
 	dialBurst, dialsPerSecond = 64, 8
 	// Each login takes one proof.
 	proofBurst, proofsPerSecond = 64, 8
+	// Connections of a workload beyond its sessions: what begins, cancels and ends.
+	// More are closed without a word, before the proxy spends anything on them.
+	spareConns = 128
 )
 
 // hub is the redirector's end of one proxy process: what it was given, and what it
@@ -42,6 +45,7 @@ type hub struct {
 	mu    sync.Mutex
 	next  uint64
 	conns map[uint64]*granted
+	each  map[uint64]int // connections by enrolled cgroup
 
 	asked   chan struct{}
 	working sync.WaitGroup
@@ -50,6 +54,7 @@ type hub struct {
 // granted is what an accepted connection entitles the proxy to.
 type granted struct {
 	destination netip.AddrPort
+	cgroup      uint64
 	netns       *os.File
 	prover      *credential.Prover // nil: none
 	token       *identity.Source   // nil: none
@@ -80,24 +85,42 @@ func (b *bucket) take(burst, perSecond float64) bool {
 
 func newHub(conn *channel.Conn, rules func() *rules, log *slog.Logger) *hub {
 	return &hub{conn: conn, log: log, rules: rules, ready: make(chan *channel.Ready, 1),
-		conns: make(map[uint64]*granted), asked: make(chan struct{}, maxAsked)}
+		conns: make(map[uint64]*granted), each: make(map[uint64]int), asked: make(chan struct{}, maxAsked)}
 }
 
 // give hands an accepted connection to the proxy. The caller closes fd.
 func (h *hub) give(a *channel.Accepted, g *granted, fd int) error {
 	h.mu.Lock()
+	if h.each[a.CgroupID] >= h.rules().set.Agent().WorkloadSessions+spareConns {
+		h.mu.Unlock()
+		return errCrowd
+	}
+	h.each[a.CgroupID]++
+	g.cgroup = a.CgroupID
 	h.next++
 	a.Conn = h.next
 	h.conns[a.Conn] = g
 	h.mu.Unlock()
 	a.Trim()
 	if err := h.conn.Send(a, fd); err != nil {
-		h.mu.Lock()
-		delete(h.conns, a.Conn)
-		h.mu.Unlock()
+		h.forget(a.Conn)
 		return err
 	}
 	return nil
+}
+
+// forget ends what a connection entitled to.
+func (h *hub) forget(id uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	g := h.conns[id]
+	if g == nil {
+		return
+	}
+	delete(h.conns, id)
+	if h.each[g.cgroup]--; h.each[g.cgroup] <= 0 {
+		delete(h.each, g.cgroup)
+	}
 }
 
 // run serves the proxy's requests until its end of the channel is closed.
@@ -130,9 +153,7 @@ func (h *hub) message(ctx context.Context, m channel.Message) error {
 		default: // nobody asked
 		}
 	case *channel.Closed:
-		h.mu.Lock()
-		delete(h.conns, m.Conn)
-		h.mu.Unlock()
+		h.forget(m.Conn)
 	case *channel.Dial:
 		h.work(func() { h.dial(ctx, m) })
 	case *channel.Prove:

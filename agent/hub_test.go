@@ -151,3 +151,37 @@ func TestHubEndsWithItsProxy(t *testing.T) {
 		t.Errorf("run = %v, want nil", err)
 	}
 }
+
+// A workload that opens connections without end is cut off before the proxy sees them.
+func TestCrowd(t *testing.T) {
+	h, p, _ := startHub(t)
+	pipe, other, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer pipe.Close()
+	defer other.Close()
+	most := h.rules().set.Agent().WorkloadSessions + spareConns
+	h.each[7] = most - 1
+	give := func(cgroup uint64) error {
+		return h.give(&channel.Accepted{CgroupID: cgroup}, &granted{}, int(pipe.Fd()))
+	}
+	if err := give(7); err != nil {
+		t.Fatalf("the last one that fits: %v", err)
+	}
+	if err := give(7); !errors.Is(err, errCrowd) {
+		t.Errorf("one more = %v, want errCrowd", err)
+	}
+	if err := give(8); err != nil {
+		t.Errorf("another workload: %v", err)
+	}
+	m, _, err := p.c.Receive()
+	if err != nil {
+		t.Fatal(err)
+	}
+	h.forget(m.(*channel.Accepted).Conn)
+	h.forget(m.(*channel.Accepted).Conn) // said twice, counted once
+	if h.each[7] != most-1 {
+		t.Errorf("%d counted after one has gone, want %d", h.each[7], most-1)
+	}
+}

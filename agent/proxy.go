@@ -57,7 +57,7 @@ func Proxy(o ProxyOptions) error {
 			return fmt.Errorf("close inherited descriptors: %w", err)
 		}
 		args := []string{"sluice", "proxy", "--level", o.Level, "--sealed"}
-		return sandbox.Enter(sandbox.Options{ReadWrite: []string{privateDir, recordsDir}, ReadOnly: libraries(), Optional: true}, args, nil)
+		return sandbox.Enter(sandbox.Options{ReadWrite: []string{privateDir, recordsDir}, ReadOnly: libraries(), Optional: true}, args, runtimeEnv())
 	}
 	if err := sandbox.Seal(); err != nil {
 		return err

@@ -247,6 +247,7 @@ func (r *redirector) accept(l *redirect.Listener, netns *os.File) {
 
 var (
 	errNoProxy   = errors.New("the proxy process does not run")
+	errCrowd     = errors.New("its workload has too many connections")
 	errStranger  = errors.New("its cgroup belongs to no workload")
 	resolveGrace = 2 * resolveTimeout
 )

@@ -60,7 +60,7 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 	}
 	defer conn.Close()
 	defer theirs.Close()
-	cmd := sandbox.Command(r.uid, r.gid, nil, "proxy", "--level", r.level())
+	cmd := sandbox.Command(r.uid, r.gid, r.memory(), "proxy", "--level", r.level())
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = os.Stderr
 	// Its directories are handed over open: the way to them may lead through
@@ -78,6 +78,7 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 	if err != nil {
 		return fmt.Errorf("start proxy: %w", err)
 	}
+	expendable(cmd.Process.Pid)
 	h := newHub(conn, r.rules.Load, r.log)
 	serving := make(chan error, 1)
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))

@@ -39,7 +39,10 @@ type Agent struct {
 	// Database. The default refuses them.
 	PassUnmatched bool
 	Sessions      int // at most; default 10,000
-	Log           Log
+	// WorkloadSessions bounds those of one enrolled cgroup, so that none starves the
+	// others; default 2,000.
+	WorkloadSessions int
+	Log              Log
 }
 
 // Admin is the socket that `sluice status` and its kind speak to.

@@ -59,9 +59,9 @@ func defaults() *Agent {
 		Run:      "/run/sluice",
 		BPF:      "/sys/fs/bpf/sluice",
 		Cgroup:   "/",
-		Sessions: 10_000,
-		Record:   Record{Sync: SyncInterval, Interval: 100 * time.Millisecond, Rows: 100, Bytes: 64 << 10},
-		Log:      Log{Level: "info", Format: "text"},
+		Sessions: 10_000, WorkloadSessions: 2_000,
+		Record: Record{Sync: SyncInterval, Interval: 100 * time.Millisecond, Rows: 100, Bytes: 64 << 10},
+		Log:    Log{Level: "info", Format: "text"},
 	}
 }
 
@@ -99,6 +99,7 @@ func (d *decoder) agent(spec ast.Node, doc *Document) *Agent {
 		field{"unmatched", choice(d, &a.PassUnmatched, "unmatched",
 			word[bool]{"refuse", false}, word[bool]{"pass", true})},
 		field{"sessions", number(d, &a.Sessions, "sessions", 1, 1_000_000)},
+		field{"workloadSessions", number(d, &a.WorkloadSessions, "workloadSessions", 1, 1_000_000)},
 		field{"log", func(n ast.Node) {
 			d.mapping(n, "log", nil,
 				field{"level", choice(d, &a.Log.Level, "level", word[string]{"debug", "debug"},

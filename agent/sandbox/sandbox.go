@@ -37,7 +37,9 @@ func Command(uid, gid uint32, env []string, args ...string) *exec.Cmd {
 	cmd.Dir = "/"
 	cmd.SysProcAttr = &syscall.SysProcAttr{
 		Credential: &syscall.Credential{Uid: uid, Gid: gid, Groups: []uint32{}},
-		Setsid:     true, // a terminal's signals are for the redirector to act on
+		// Enter needs it to empty the bounding set, and gives it up there.
+		AmbientCaps: []uintptr{unix.CAP_SETPCAP},
+		Setsid:      true, // a terminal's signals are for the redirector to act on
 	}
 	return cmd
 }
@@ -54,6 +56,9 @@ func Enter(o Options, args, env []string) error {
 	}
 	if err := unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0); err != nil {
 		return fmt.Errorf("clear ambient capabilities: %w", err)
+	}
+	if err := dropAll(); err != nil {
+		return err
 	}
 	exe, err := os.Readlink(self)
 	if err != nil {
@@ -87,6 +92,24 @@ func landlocked(o Options) error {
 	}
 	if err := landlock.V6.BestEffort().Restrict(rules...); err != nil {
 		return fmt.Errorf("restrict by Landlock: %w", err)
+	}
+	return nil
+}
+
+// dropAll empties all sets of capabilities of this thread, and so of what it
+// executes: the bounding set too, where the thread may.
+func dropAll() error {
+	for c := uintptr(0); c < 64; c++ {
+		switch err := unix.Prctl(unix.PR_CAPBSET_DROP, c, 0, 0, 0); err {
+		case nil, unix.EINVAL: // the kernel has fewer
+		default:
+			return fmt.Errorf("empty bounding set: %w", err)
+		}
+	}
+	h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	var none [2]unix.CapUserData
+	if err := unix.Capset(&h, &none[0]); err != nil {
+		return fmt.Errorf("drop capabilities: %w", err)
 	}
 	return nil
 }

@@ -24,6 +24,16 @@ func TestMain(m *testing.M) {
 		fmt.Println("enter:", err)
 		os.Exit(2)
 	case "seal":
+		for c := uintptr(0); c < 64; c++ {
+			if has, err := unix.PrctlRetInt(unix.PR_CAPBSET_READ, c, 0, 0, 0); err == nil && has == 1 {
+				fmt.Println("capability in the bounding set:", c)
+			}
+		}
+		h := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+		var d [2]unix.CapUserData
+		if err := unix.Capget(&h, &d[0]); err != nil || d != [2]unix.CapUserData{} {
+			fmt.Println("capabilities:", d, err)
+		}
 		if err := sandbox.Seal(); err != nil {
 			fmt.Println("seal:", err)
 			os.Exit(2)

@@ -34,13 +34,12 @@ func (s *Server) begin(ctx context.Context, c *Conn, st *postgres.Startup) (*Gat
 		return nil, nil, &protocol.Refusal{Code: "0A000", Fatal: true,
 			Message: "passthrough of the workload's own credential is not supported by this version"}
 	}
-	if n := s.open.Add(1); n > int64(rules.Set.Agent().Sessions) {
-		s.open.Add(-1)
-		return nil, nil, &protocol.Refusal{Code: "53300", Message: "too many sessions through Sluice", Fatal: true}
+	if why := s.enter(c, rules.Set.Agent()); why != nil {
+		return nil, nil, why
 	}
 	g, config, why := s.admit(ctx, c, st, rules, db)
 	if why != nil {
-		s.open.Add(-1)
+		s.leave(c)
 	}
 	return g, config, why
 }

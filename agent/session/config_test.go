@@ -241,3 +241,37 @@ func TestBudgetsAndAFloodOfSubjects(t *testing.T) {
 		t.Errorf("the third of two = %v, want 53400", err)
 	}
 }
+
+// One workload can't take the places of the others.
+func TestWorkloadSessions(t *testing.T) {
+	p := start(t)
+	p.configure("", document("Policy", "p", readAll)+`apiVersion: sluicegate.io/v1alpha1
+kind: Agent
+metadata: {name: a}
+spec: {sessions: 3, workloadSessions: 2}
+`, nil)
+	p.conn.CgroupID = 1
+	first, _ := p.mustConnect(), p.mustConnect()
+	if _, err := p.connect(); code(err) != "53300" {
+		t.Errorf("a third one = %v, want 53300", err)
+	}
+	p.conn.CgroupID = 2
+	p.mustConnect()
+	if _, err := p.connect(); code(err) != "53300" {
+		t.Errorf("a fourth in all = %v, want 53300", err)
+	}
+	first.Close(context.Background())
+	p.conn.CgroupID = 1
+	var err error
+	for range 100 {
+		var c *pgx.Conn
+		if c, err = p.connect(); err == nil {
+			c.Close(context.Background())
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
+	if err != nil {
+		t.Errorf("after one has gone: %v", err)
+	}
+}

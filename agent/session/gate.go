@@ -340,7 +340,7 @@ func (g *Gate) close(ctx context.Context, err error) {
 	delete(g.s.live, g)
 	g.s.mu.Unlock()
 	g.s.catalogs.detach(g.catalog)
-	g.s.open.Add(-1)
+	g.s.leave(&g.conn)
 	g.s.o.Traffic.Sessions.Add(-1)
 	reason, detail := "terminate", ""
 	switch {

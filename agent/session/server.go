@@ -56,7 +56,7 @@ type Server struct {
 	catalogs catalogs
 	words    decisions
 	spent    *policy.Ledger
-	open     atomic.Int64
+	room     room
 
 	mu   sync.Mutex
 	live map[*Gate]struct{}
