@@ -369,3 +369,38 @@ func TestReveal(t *testing.T) {
 		}
 	}
 }
+
+// TestNames hardens tables whose names try to end what they are quoted by.
+func TestNames(t *testing.T) {
+	var make []string
+	names := []string{`a$sluice$; ALTER ROLE app_rw SUPERUSER; --`, `a$sluice$$sluice0$; ALTER ROLE app_rw SUPERUSER; --`, "b\n\\! false\n", `c"; ALTER ROLE app_rw SUPERUSER; --`,
+		`d'; ALTER ROLE app_rw SUPERUSER; --`, `é` + strings.Repeat("ü", 30), `SELECT`, `:x`}
+	for _, n := range names {
+		make = append(make, `CREATE TABLE app."`+strings.ReplaceAll(n, `"`, `""`)+`" (id serial, email text, "`+strings.ReplaceAll(n, `"`, `""`)+`" text)`)
+	}
+	f := start(t, writer, strings.Join(make, ";\n"))
+	f.apply(t)
+	l, err := f.plan(t).Compare(context.Background(), f.admin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range f.plan(t).Script(l) {
+		f.Exec(t, f.db, strings.Join(c.SQL, ";\n"))
+	}
+	if d := f.diff(t); len(d) > 0 {
+		t.Errorf("still %q", texts(d))
+	}
+	for _, n := range names {
+		j := f.judged(t)
+		j.send(t, `INSERT INTO app."`+strings.ReplaceAll(n, `"`, `""`)+`" (email) VALUES ('someone@example.com') RETURNING id, *`, false, nil, true)
+		if !strings.Contains(j.out.Text, "1|1|s***@example.com|") {
+			t.Errorf("%q: %s", n, j.out.Text)
+		}
+	}
+	if rows, err := f.Query(f.db, `SELECT rolname FROM pg_roles WHERE rolsuper AND rolname = 'app_rw'`); err != nil || len(rows) > 0 {
+		t.Errorf("app_rw is %v, %v", rows, err)
+	}
+	if _, err := f.plan(t).Remove(context.Background(), f.admin); err != nil {
+		t.Error(err)
+	}
+}

@@ -1,6 +1,9 @@
 package harden
 
-import "strings"
+import (
+	"strconv"
+	"strings"
+)
 
 func quote(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
 
@@ -35,5 +38,12 @@ func split(s string) []string {
 	return append(parts, part)
 }
 
-// do returns a DO block.
-func do(body string) string { return "DO $sluice$ BEGIN " + body + " END $sluice$" }
+// do returns a DO block. Names in the body are the database's, and whoever makes
+// a table chooses one: the quotes around the body must not be in it.
+func do(body string) string {
+	tag := "$sluice$"
+	for n := 0; strings.Contains(body, tag); n++ {
+		tag = "$sluice" + strconv.Itoa(n) + "$"
+	}
+	return "DO " + tag + " BEGIN " + body + " END " + tag
+}

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"sluicegate.io/sluice/agent"
@@ -106,7 +107,7 @@ func (h *hardening) run(cmd *cobra.Command, name string) error {
 		return err
 	}
 	for _, n := range p.Notes {
-		fmt.Fprintln(cmd.ErrOrStderr(), "note:", n)
+		fmt.Fprintln(cmd.ErrOrStderr(), "note:", plain(n))
 	}
 	switch {
 	case h.apply:
@@ -144,7 +145,7 @@ func (h *hardening) applied(cmd *cobra.Command, p *harden.Plan, q *postgres.Clie
 		fmt.Fprintln(cmd.ErrOrStderr(), "note:", blocked(p))
 	}
 	for _, c := range left {
-		fmt.Fprintln(cmd.ErrOrStderr(), "left to do:", c.Text)
+		fmt.Fprintln(cmd.ErrOrStderr(), "left to do:", plain(c.Text))
 	}
 	if len(left) > 0 {
 		return exit(statusFailed)
@@ -172,7 +173,7 @@ func tell(cmd *cobra.Command, changes []harden.Change) {
 		if c.Drift {
 			mark = "!"
 		}
-		fmt.Fprintln(cmd.OutOrStdout(), mark, c.Text)
+		fmt.Fprintln(cmd.OutOrStdout(), mark, plain(c.Text))
 	}
 }
 
@@ -180,12 +181,10 @@ func tell(cmd *cobra.Command, changes []harden.Change) {
 func script(cmd *cobra.Command, p *harden.Plan, changes []harden.Change) {
 	w := cmd.OutOrStdout()
 	fmt.Fprintf(w, "-- Mode role of Database %s, in database %s. Run it as an administrator, as often as you like.\n", p.Resource, p.Database)
-	for _, line := range strings.Split(blocked(p), "\n") {
-		fmt.Fprintln(w, "--", line)
-	}
+	fmt.Fprintln(w, "--", blocked(p))
 	fmt.Fprint(w, "\\set ON_ERROR_STOP on\nBEGIN;\nSET LOCAL search_path = '';\n")
 	for _, c := range changes {
-		fmt.Fprintln(w, "\n--", strings.ReplaceAll(c.Text, "\n", " "))
+		fmt.Fprintln(w, "\n--", plain(c.Text))
 		if c.Secret {
 			fmt.Fprintln(w, "-- not shown, since it holds keys: --apply does it")
 			continue
@@ -210,8 +209,19 @@ func blocked(p *harden.Plan) string {
 	if len(of) > most {
 		of, more = of[:most], fmt.Sprintf(" and %d others", len(of)-most)
 	}
-	return "the views block DROP TABLE, and ALTER TABLE ... DROP COLUMN or ALTER COLUMN ... TYPE of columns that they show, of " +
-		strings.Join(of, ", ") + more + "; for such a migration: sluice database harden " + p.Resource + " --drop, migrate, --apply"
+	return plain("the views block DROP TABLE, and ALTER TABLE ... DROP COLUMN or ALTER COLUMN ... TYPE of columns that they show, of " +
+		strings.Join(of, ", ") + more + "; for such a migration: sluice database harden " + p.Resource + " --drop, migrate, --apply")
+}
+
+// plain returns a text on one line without control characters: there are names of
+// the database in it, which anybody who makes a table chooses.
+func plain(s string) string {
+	return strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '?'
+		}
+		return r
+	}, s)
 }
 
 // password is a credential.Source that was given with the connection.
