@@ -2,7 +2,6 @@ package redirect_test
 
 import (
 	"os"
-	"os/exec"
 	"strings"
 	"syscall"
 	"testing"
@@ -201,14 +200,7 @@ func TestDNAT(t *testing.T) {
 	w := newWorld(t)
 	p := w.worker(processOptions{})
 	rules := "table ip t { chain o { type nat hook output priority -100; ip daddr 10.77.2.2 tcp dport 8080 dnat to 10.77.2.2:5432; }; }"
-	var err error
-	within(t, w.wl, func() error {
-		err = exec.Command("nft", rules).Run()
-		return nil
-	})
-	if err != nil {
-		t.Skip("no nft here: ", err)
-	}
+	nft(t, w.wl, rules)
 	if got := p.do("connect", other4); like(got, "DB*") || like(got, "PROXY*") {
 		t.Errorf("by DNAT: %s", got)
 	}
@@ -234,23 +226,6 @@ func TestSegmentRouting(t *testing.T) {
 	must(t, err)
 	if after.Dropped["egress"] <= before.Dropped["egress"] {
 		t.Errorf("sent: %s, and the guard saw nothing", got)
-	}
-}
-
-// TestForged leaves a half-open connection behind and takes its port from outside:
-// an origin must not outlive its socket's connection.
-func TestForged(t *testing.T) {
-	w := newWorld(t, func(o *redirect.Options) { o.Backlog = 1 })
-	p := w.worker(processOptions{})
-	out := w.worker(processOptions{cgroup: w.outside})
-	got := p.do("halfopen", db4)
-	_, from, _ := strings.Cut(got, " ")
-	target := w.kernel.RedirectAddress().String()
-	if got := out.do("connect", target, from); got != "ECONNREFUSED" && !like(got, "bind*") {
-		t.Errorf("from %s to %s: %s", from, target, got)
-	}
-	if s, err := w.kernel.Stats(); err != nil || s.Handovers != 0 {
-		t.Errorf("%d handovers are left, %v", s.Handovers, err)
 	}
 }
 

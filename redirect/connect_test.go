@@ -116,8 +116,9 @@ func TestOrigin(t *testing.T) {
 func TestBurst(t *testing.T) {
 	w := newWorld(t)
 	p := w.worker(processOptions{})
-	got := p.do("burst", "10000", db4, "10.77.2.2:5433", "10.77.2.2:5434", db6)
-	want := "map[10.77.2.2:5432 right:2500 10.77.2.2:5433 right:2500 10.77.2.2:5434 ECONNREFUSED:2500 [fd77:2::2]:5432 right:2500]"
+	n := many(10_000)
+	got := p.do("burst", itoa(n), db4, "10.77.2.2:5433", "10.77.2.2:5434", db6)
+	want := strings.ReplaceAll("map[10.77.2.2:5432 right:N 10.77.2.2:5433 right:N 10.77.2.2:5434 ECONNREFUSED:N [fd77:2::2]:5432 right:N]", "N", itoa(n/4))
 	if got != want {
 		t.Errorf("burst: %s\nwant   %s", got, want)
 	}
@@ -127,7 +128,8 @@ func TestBurst(t *testing.T) {
 func TestReuse(t *testing.T) {
 	w := newWorld(t)
 	p := w.worker(processOptions{})
-	if got := p.do("reuse", "3000", db4, "4444"); got != "map[right:3000]" {
+	n := itoa(many(3000))
+	if got := p.do("reuse", n, db4, "4444"); got != "map[right:"+n+"]" {
 		t.Errorf("reuse: %s", got)
 	}
 	if s, err := w.kernel.Stats(); err != nil || s.Handovers != 0 {

@@ -27,6 +27,14 @@ func refused() string {
 	return "EPERM"
 }
 
+// many is n, or a part of it where the processor is emulated (test/kernels/run-all.sh).
+func many(n int) int {
+	if testing.Short() {
+		return n / 10
+	}
+	return n
+}
+
 // hasErrno tells if connect hooks can choose the error: since 6.1.
 func hasErrno() bool {
 	var u unix.Utsname

@@ -419,20 +419,23 @@ var acts = map[string]func([]string) string{
 		}
 		return strconv.Itoa(int(total) / atoi(a[0]))
 	},
-	"burst": burstAct,
-	"reuse": reuseAct,
-	"loop":  loopAct,
-	"halfopen": func(a []string) string {
-		// A SYN that stays in the queue: connect without blocking, then give up and
-		// say which port it had.
-		fd := socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_NONBLOCK, 0)
-		sa, _ := sockaddr(a[0])
-		err := unix.Connect(fd, sa)
-		name := nameOf(unix.Getsockname(fd))
-		disconnect(fd)
-		kept["half"] = fd
-		return errno2(err) + " " + name
-	},
+	"burst":    burstAct,
+	"reuse":    reuseAct,
+	"loop":     loopAct,
+	"lost":     lostAct,
+	"tuple":    tupleAct,
+	"pending":  pendingAct,
+	"hang":     hangAct,
+	"open":     openAct,
+	"opened":   openedAct,
+	"accepted": acceptedAct,
+	"option":   optionAct,
+	"netstat":  netstatAct,
+	"pass":     passAct,
+	"take":     takeAct,
+	"uring":    uringAct,
+	// abandon NAME disconnects a socket and leaves it open.
+	"abandon": func(a []string) string { return errno2(disconnect(kept[a[0]])) },
 }
 
 func errno2(err error) string {
