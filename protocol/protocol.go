@@ -268,6 +268,9 @@ type Run struct {
 	// Inner has, for each plan of the Judgement, the plan of what its Effect names
 	// (Executes, Fetches), and nil for others. It is nil if there is none at all.
 	Inner []*Plan
+	// InnerText has, for each of Inner, its text as the workload sent it where the
+	// run's own text does not hold it: a Parse message is recorded nowhere else.
+	InnerText []string
 	// Notify sends a notice to the workload at once. It may be called until Begin
 	// returns, by which a held statement tells its request id.
 	Notify func(Notice)

@@ -79,7 +79,7 @@ func encodeEvent(b []byte, k Kind, e *Event, o bounds) []byte {
 	case KindNotice:
 		w.uint(e.Notice.Number)
 		w.string(e.Notice.Type)
-		w.string(e.Notice.Text)
+		w.string(e.Notice.Text[:min(len(e.Notice.Text), o.text)])
 		w.strings(e.Notice.Facts)
 	case KindRefusal:
 		e.Refusal.encode(&w, o)

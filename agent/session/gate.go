@@ -156,8 +156,7 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 		g.Refused(r.Text, j.Refusal)
 		return j.Refusal
 	}
-	if j.Hold {
-		why := held(j)
+	if why := held(r); why != nil {
 		g.Refused(r.Text, why)
 		return why
 	}
@@ -174,6 +173,12 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 	g.statement = record.Statement{
 		Number: g.number, Text: r.Text, Decisions: g.s.words.of(j), Rewritten: j.Text != r.Text,
 		Params: r.Params, Formats: r.Formats, Bound: len(r.Params),
+	}
+	for _, text := range r.InnerText {
+		if text != "" {
+			// What it runs, which an earlier message had: Parse is not recorded itself.
+			g.log.Buffer(&record.Event{Notice: &record.Notice{Number: g.number, Type: "runs", Text: text}})
+		}
 	}
 	g.event = record.Event{Statement: &g.statement}
 	err := g.log.Append(&g.event)
@@ -203,18 +208,28 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 	return nil
 }
 
-// held refuses what would wait for a human.
-func held(j *protocol.Judgement) *protocol.Refusal {
+// held refuses what would wait for a human, whether the text says it or names what
+// was prepared before.
+func held(r *protocol.Run) *protocol.Refusal {
+	hold, rule := r.Judgement.Hold, ""
+	for i := range r.Judgement.Plans {
+		p := &r.Judgement.Plans[i]
+		if i < len(r.Inner) && r.Inner[i] != nil && r.Inner[i].Verdict == protocol.Approve && !r.Inner[i].Observed {
+			hold, p = true, r.Inner[i]
+		}
+		if p.Verdict == protocol.Approve && rule == "" {
+			rule = p.Rule
+		}
+	}
+	if !hold {
+		return nil
+	}
 	why := &protocol.Refusal{
 		Code: "42501", Message: "this statement needs the approval of a human, and approvals are not available yet",
-		Hint: "Ask the operator to run it, or to grant it in the policy.",
+		Hint: "Ask the operator to run it, or to grant it in the policy.", Rule: rule,
 	}
-	for i := range j.Plans {
-		if j.Plans[i].Verdict == protocol.Approve {
-			why.Rule = j.Plans[i].Rule
-			why.Detail = "Rule " + why.Rule + " asks for approval."
-			break
-		}
+	if rule != "" {
+		why.Detail = "Rule " + rule + " asks for approval."
 	}
 	return why
 }

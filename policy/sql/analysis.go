@@ -52,6 +52,7 @@ type analysis struct {
 	untested    int  // inside IS NULL or count: reading tells no value
 	into        bool // the next query may be a SELECT INTO
 	procedures  bool // inside CALL
+	uncounted   bool // writes rows that the server's answer does not count
 	volatile    bool
 	filtered    bool
 	sensitive   bool
@@ -103,6 +104,21 @@ func (a *analysis) position(at int32) int {
 // step bounds the work of one text.
 func (a *analysis) step() {
 	*a.budget--
+	if *a.budget < 0 {
+		a.fail("54001", -1, "the statement is too complex")
+	}
+}
+
+// maxColumns is how many columns the server takes in one list; a row has no more.
+const maxColumns = 1664
+
+// columnWork is what one column costs of the budget that a node costs one of: a
+// text of a few hundred bytes can make any number of columns out of stars.
+const columnWork = 8
+
+// wide bounds the columns that are made out of other columns.
+func (a *analysis) wide(n int) {
+	*a.budget -= n * columnWork
 	if *a.budget < 0 {
 		a.fail("54001", -1, "the statement is too complex")
 	}

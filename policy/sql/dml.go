@@ -8,6 +8,7 @@ import (
 
 // nestedDML analyses a WITH query that writes. It returns nil if it returns no rows.
 func (a *analysis) nestedDML(n *pg.Node, s *scope) []column {
+	a.uncounted = true
 	switch x := n.Node.(type) {
 	case *pg.Node_InsertStmt:
 		return a.insertStmt(x.InsertStmt, s)

@@ -524,6 +524,7 @@ func (a *analysis) starColumns(x *pg.ColumnRef, s *scope, edit bool) []column {
 	}
 	var out []column
 	for _, it := range items {
+		a.wide(len(it.cols))
 		if it.open != nil {
 			a.fail("0A000", x.Location, "the columns of %q are not known: name them", it.alias)
 		}

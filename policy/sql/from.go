@@ -70,6 +70,7 @@ func outer(s *scope, lateral bool) *scope {
 
 // derived is the item of something that is not a relation.
 func (a *analysis) derived(alias *pg.Alias, cols []column) *item {
+	a.wide(len(cols))
 	it := &item{rels: true, names: true, cols: make([]column, len(cols))}
 	copy(it.cols, cols)
 	for i := range it.cols {
@@ -140,6 +141,7 @@ func (a *analysis) reference(rel *Relation, rv *pg.RangeVar) *reference {
 func (a *analysis) relationItem(ref *reference, alias *pg.Alias) *item {
 	rel := ref.rel
 	it := &item{alias: rel.Name, schema: rel.Schema, ref: ref, rels: true, names: true}
+	a.wide(len(rel.Columns))
 	it.cols = make([]column, 0, len(rel.Columns))
 	for i := range rel.Columns {
 		c := &rel.Columns[i]
@@ -174,6 +176,7 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) []*item {
 		}
 	}
 	lcols, rcols := joinColumns(left), joinColumns(right)
+	a.wide(len(lcols) + len(rcols))
 	var using []string
 	switch {
 	case j.IsNatural:

@@ -194,6 +194,16 @@ func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
 	a.describe(&p, o)
 	d := a.v.Decide(&p.Statement)
 	p.Verdict, p.Rule, p.Limits = d.Verdict, d.Rule, d.Limits
+	if in := p.Effect.Inner; in != nil {
+		// What is kept for later runs under the same decision.
+		in.Verdict, in.Rule, in.Limits = d.Verdict, d.Rule, d.Limits
+	}
+	if d.Verdict != protocol.Deny && d.Limits.Affected > 0 && a.uncounted && a.refused == nil {
+		a.refused = &protocol.Refusal{Code: "0A000", Rule: d.Rule,
+			Message: "a statement with a limit on affected rows cannot be inside WITH or EXPLAIN ANALYZE",
+			Detail:  "What the server tells of such a statement is not how many rows it affected.",
+			Hint:    "Send it as a statement of its own, with RETURNING where its rows are needed."}
+	}
 	if d.Verdict == protocol.Deny {
 		if observe {
 			p.Observed = true

@@ -140,6 +140,8 @@ func (a *analysis) unqualified(s *scope, name string, at int32) (*column, *item,
 
 // inItem finds a column of one item.
 func (a *analysis) inItem(it *item, name string, at int32) *column {
+	*a.budget -= len(it.cols) / 16
+	a.step()
 	var found *column
 	for i := range it.cols {
 		if it.cols[i].name == name {

@@ -124,10 +124,12 @@ func (a *analysis) targets(list []*pg.Node, s *scope) []column {
 		}
 		if ref := t.Val.GetColumnRef(); ref != nil && isStar(ref) {
 			cols = append(cols, a.starColumns(ref, s, true)...)
+			a.narrow(cols)
 			continue
 		}
 		if ind := t.Val.GetAIndirection(); ind != nil && len(ind.Indirection) > 0 && ind.Indirection[len(ind.Indirection)-1].GetAStar() != nil {
 			cols = append(cols, a.spread(ind, s)...)
+			a.narrow(cols)
 			continue
 		}
 		a.last = nil
@@ -143,6 +145,13 @@ func (a *analysis) targets(list []*pg.Node, s *scope) []column {
 	return cols
 }
 
+// narrow refuses a list of more columns than the server takes, in its words.
+func (a *analysis) narrow(cols []column) {
+	if len(cols) > maxColumns {
+		a.fail("54011", -1, "target lists can have at most %d entries", maxColumns)
+	}
+}
+
 // spread is (expr).* in a select list.
 func (a *analysis) spread(x *pg.A_Indirection, s *scope) []column {
 	in := &pg.A_Indirection{Arg: x.Arg, Indirection: x.Indirection[:len(x.Indirection)-1]}
@@ -153,6 +162,7 @@ func (a *analysis) spread(x *pg.A_Indirection, s *scope) []column {
 	if v.row == nil {
 		a.fail("0A000", -1, "the columns of (...).* are not known: name them")
 	}
+	a.wide(len(v.row))
 	out := make([]column, len(v.row))
 	for i, c := range v.row {
 		out[i] = column{name: c.name, value: c.value}
@@ -182,6 +192,7 @@ func (a *analysis) setOperation(x *pg.SelectStmt, s *scope) []column {
 	if len(l) != len(r) {
 		a.fail("42601", -1, "each query of a set operation must have the same number of columns")
 	}
+	a.wide(len(l))
 	cols := mergeColumns(l, r)
 	if !x.All || x.Op != pg.SetOperation_SETOP_UNION {
 		for i := range cols {
@@ -287,6 +298,7 @@ func renamed(a *analysis, cols []column, x *pg.CommonTableExpr) []column {
 	if len(x.Aliascolnames) > len(cols) {
 		a.fail("42P10", x.Location, "WITH query %q has fewer columns than it names", x.Ctename)
 	}
+	a.wide(len(cols))
 	out := make([]column, len(cols))
 	for i, c := range cols {
 		out[i] = column{name: c.name, value: c.value}

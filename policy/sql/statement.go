@@ -393,6 +393,9 @@ func (a *analysis) copyOrExplain(n *pg.Node, from, to int) (outcome, bool) {
 		return a.copyStmt(x.CopyStmt), true
 	case *pg.Node_ExplainStmt:
 		a.tag = "EXPLAIN"
+		for _, o := range x.ExplainStmt.Options {
+			a.uncounted = a.uncounted || o.GetDefElem().GetDefname() == "analyze"
+		}
 		if _, ok := a.queryStmt(x.ExplainStmt.Query); !ok {
 			a.unknown(x.ExplainStmt.Query)
 		}

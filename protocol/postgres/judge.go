@@ -218,26 +218,26 @@ func (c *core) prepare(kind byte, j *protocol.Judgement, text string) (*run, ste
 		}
 	}
 	var list []*protocol.Plan
+	var texts []string
 	if uses {
 		if s := c.drain(); s != stepMore {
 			return nil, s, nil
 		}
-		list = make([]*protocol.Plan, len(j.Plans))
+		list, texts = make([]*protocol.Plan, len(j.Plans)), make([]string, len(j.Plans))
 		for i := range j.Plans {
-			p := &j.Plans[i]
-			in, s, why := c.resolve(kind, j, i)
+			in, text, s, why := c.resolve(j, i)
 			if s != stepMore || why != nil {
 				return nil, s, why
 			}
-			list[i] = in
-			hold = hold || in != nil && in.Verdict == protocol.Approve && p.Effect.Kind == protocol.Executes
+			list[i], texts[i] = in, text
+			hold = hold || in != nil && in.Verdict == protocol.Approve
 		}
 	}
 	if hold && c.queue.len > 0 {
 		return nil, c.wait(), nil
 	}
 	r := c.take()
-	r.Judgement, r.Text, r.Inner = j, text, list
+	r.Judgement, r.Text, r.Inner, r.InnerText = j, text, list, texts
 	r.hold = hold
 	for i := range j.Plans {
 		r.sensitive = r.sensitive || j.Plans[i].Sensitive || list != nil && list[i] != nil && list[i].Sensitive
@@ -245,12 +245,13 @@ func (c *core) prepare(kind byte, j *protocol.Judgement, text string) (*run, ste
 	return r, stepMore, nil
 }
 
-// resolve returns the plan that statement i of j executes or fetches from.
-func (c *core) resolve(kind byte, j *protocol.Judgement, i int) (*protocol.Plan, step, *protocol.Refusal) {
+// resolve returns the plan that statement i of j executes or fetches from, and
+// the text of that if an earlier message had it.
+func (c *core) resolve(j *protocol.Judgement, i int) (*protocol.Plan, string, step, *protocol.Refusal) {
 	p := &j.Plans[i]
 	e := &p.Effect
 	if e.Kind != protocol.Executes && e.Kind != protocol.Fetches {
-		return nil, stepMore, nil
+		return nil, "", stepMore, nil
 	}
 	for k := i - 1; k >= 0; k-- { // what the text itself did to the name, last first
 		d := &j.Plans[k].Effect
@@ -258,43 +259,68 @@ func (c *core) resolve(kind byte, j *protocol.Judgement, i int) (*protocol.Plan,
 		case d.Kind == protocol.Prepares && e.Kind == protocol.Executes && d.Name == e.Name,
 			d.Kind == protocol.Declares && e.Kind == protocol.Fetches && d.Name == e.Name:
 			if d.Inner == nil {
-				return nil, stepMore, undecided
+				return nil, "", stepMore, undecided
 			}
-			return d.Inner, stepMore, nil
+			return d.Inner, "", stepMore, nil
 		case d.Kind == protocol.Discards,
 			d.Kind == protocol.Deallocates && e.Kind == protocol.Executes && (d.Name == "" || d.Name == e.Name),
 			d.Kind == protocol.Closes && e.Kind == protocol.Fetches && (d.Name == "" || d.Name == e.Name):
-			return c.unknown(p)
+			return c.unknownName(p)
 		}
 	}
 	if e.Kind == protocol.Fetches {
 		po := c.names.portal([]byte(e.Name))
 		if po == nil || len(po.judgement.Plans) != 1 {
-			return c.unknown(p)
+			return c.unknownName(p)
 		}
-		return &po.judgement.Plans[0], stepMore, nil
+		in := &po.judgement.Plans[0]
+		if !po.cursor && !fetchable(in) {
+			return nil, "", stepMore, &protocol.Refusal{Code: "0A000",
+				Message: "FETCH and MOVE run only queries that read, and this portal is of another statement",
+				Hint:    "Run the statement with Execute."}
+		}
+		return in, po.text, stepMore, nil
 	}
 	st := c.names.statement([]byte(e.Name))
 	if st == nil || e.Name == "" || len(st.judgement.Plans) != 1 {
-		return c.unknown(p)
+		return c.unknownName(p)
 	}
 	if c.stale(st) {
 		jj, s := c.judge(st.text, true, st.types)
 		if s != stepMore {
-			return nil, s, nil
+			return nil, "", s, nil
 		}
 		if jj.Refusal != nil {
-			return nil, stepMore, jj.Refusal
+			return nil, "", stepMore, jj.Refusal
 		}
 		if jj.Text != st.text && jj.Text != st.judgement.Text || len(jj.Plans) != 1 {
-			return nil, stepMore, prepareAgain
+			return nil, "", stepMore, prepareAgain
 		}
 		if st.sql && jj.Text != st.text {
-			return nil, stepMore, prepareAgain
+			return nil, "", stepMore, prepareAgain
 		}
 		st.judgement, st.view = jj, c.view()
 	}
-	return &st.judgement.Plans[0], stepMore, nil
+	return &st.judgement.Plans[0], st.text, stepMore, nil
+}
+
+// fetchable reports whether FETCH from a bound portal of p runs no more than p: the
+// server runs whatever a portal holds, also what writes, or what executes another one.
+func fetchable(p *protocol.Plan) bool {
+	if p.Observed {
+		return true
+	}
+	for i := range p.Statement.Accesses {
+		if p.Statement.Accesses[i].Action != protocol.Select {
+			return false
+		}
+	}
+	return p.Verdict != protocol.Approve && p.Effect.Kind == protocol.NoEffect && p.Limits.Affected == 0
+}
+
+func (c *core) unknownName(p *protocol.Plan) (*protocol.Plan, string, step, *protocol.Refusal) {
+	in, s, why := c.unknown(p)
+	return in, "", s, why
 }
 
 // stale reports whether st may be judged differently now. An unknown path counts.
