@@ -12,9 +12,11 @@ import (
 	"golang.org/x/sys/unix"
 	"sluicegate.io/sluice/agent/channel"
 	"sluicegate.io/sluice/agent/credential"
+	"sluicegate.io/sluice/agent/identity"
 	"sluicegate.io/sluice/agent/metrics"
 	"sluicegate.io/sluice/agent/record"
 	"sluicegate.io/sluice/agent/session"
+	"sluicegate.io/sluice/agent/tally"
 )
 
 // Status is what `sluice status` shows.
@@ -152,9 +154,16 @@ func (p *proxy) sources() metrics.Sources {
 		return &channel.Facts{}
 	}
 	s := metrics.Sources{
-		Traffic:  &p.traffic,
+		Traffic:  func() *tally.Traffic { p.count(); return &p.traffic },
 		Record:   func() record.Stats { return p.store.Stats() },
-		Catalogs: func() map[string]time.Time { p.count(); return p.server.Catalogs() },
+		Catalogs: func() map[string]time.Time { return p.server.Catalogs() },
+		Version:  func() string { return facts().Version },
+		Identity: func() identity.Stats {
+			if v := p.verifier.Load(); v != nil {
+				return v.Stats()
+			}
+			return identity.Stats{}
+		},
 		Restarts: func() uint64 { return facts().Restarts },
 		Kernel: func() metrics.Kernel {
 			f := facts()
@@ -181,9 +190,6 @@ func (p *proxy) sources() metrics.Sources {
 			return all
 		},
 	}
-	if f := p.facts.Load(); f != nil {
-		s.Version = f.Version
-	}
 	return s
 }
 
@@ -194,6 +200,9 @@ func (p *proxy) count() {
 	p.traffic.ToWorkload.Store(uint64(w.BytesToClient.Load()))
 	p.traffic.FromServer.Store(uint64(w.BytesFromServer.Load()))
 	p.traffic.ToServer.Store(uint64(w.BytesToServer.Load()))
+	p.traffic.Limited.Store(uint64(w.Limited.Load()))
+	p.traffic.Violations.Store(uint64(w.Violations.Load()))
+	p.traffic.Cancels.Store(uint64(w.Cancels.Load()))
 	p.traffic.JudgementHits.Store(c.Hits)
 	p.traffic.JudgementMisses.Store(c.Misses)
 }

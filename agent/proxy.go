@@ -45,6 +45,7 @@ const (
 // ProxyOptions are the arguments of the proxy process.
 type ProxyOptions struct {
 	Level  string // of its log
+	Format string // of its log: text or json
 	Sealed bool   // the second of its two steps, see package sandbox
 }
 
@@ -56,7 +57,7 @@ func Proxy(o ProxyOptions) error {
 		if err := unix.CloseRange(endFD, ^uint(0), unix.CLOSE_RANGE_CLOEXEC); err != nil {
 			return fmt.Errorf("close inherited descriptors: %w", err)
 		}
-		args := []string{"sluice", "proxy", "--level", o.Level, "--sealed"}
+		args := []string{"sluice", "proxy", "--level", o.Level, "--format", o.Format, "--sealed"}
 		return sandbox.Enter(sandbox.Options{ReadWrite: []string{privateDir, recordsDir}, ReadOnly: libraries(), Optional: true}, args, runtimeEnv())
 	}
 	if err := sandbox.Seal(); err != nil {
@@ -66,12 +67,17 @@ func Proxy(o ProxyOptions) error {
 	if err := level.UnmarshalText([]byte(o.Level)); err != nil {
 		level = slog.LevelWarn
 	}
-	p := &proxy{log: slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: level})).With("process", "proxy")}
+	options := &slog.HandlerOptions{Level: level}
+	var handler slog.Handler = slog.NewTextHandler(os.Stderr, options)
+	if o.Format == "json" {
+		handler = slog.NewJSONHandler(os.Stderr, options)
+	}
+	p := &proxy{log: slog.New(handler).With("process", "proxy")}
 	conn, err := channel.New(os.NewFile(channelFD, "channel"))
 	if err != nil {
 		return err
 	}
-	p.conn, p.requests = conn, newRequests(conn)
+	p.conn, p.requests = conn, newRequests(conn, &p.traffic.Unanswered)
 	return p.run()
 }
 
@@ -102,6 +108,7 @@ type proxy struct {
 	verifier atomic.Pointer[identity.Verifier]
 	facts    atomic.Pointer[channel.Facts]
 	draining atomic.Bool
+	catalogs latest
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -218,6 +225,9 @@ func (p *proxy) adopt(data []byte) error {
 	if err != nil {
 		return err
 	}
+	if err := p.test(set); err != nil {
+		return err
+	}
 	if p.server == nil {
 		if err := p.open(set); err != nil {
 			return err
@@ -270,7 +280,7 @@ func (p *proxy) open(set *policy.Set) error {
 		return err
 	}
 	p.server = session.NewServer(session.Options{Redirector: p.requests, Store: p.store, Traffic: &p.traffic,
-		Log: p.log, Leaf: authority.Leaf})
+		Log: p.log, Leaf: authority.Leaf, Loaded: p.loaded})
 	p.working.Go(func() { p.server.Run(p.ctx) })
 	return nil
 }

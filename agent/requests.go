@@ -14,13 +14,15 @@ import (
 
 	"golang.org/x/sys/unix"
 	"sluicegate.io/sluice/agent/channel"
+	"sluicegate.io/sluice/agent/tally"
 	"sluicegate.io/sluice/protocol/postgres"
 )
 
 // requests is the proxy's end of what it asks the redirector for. It is the
 // session.Redirector of all sessions.
 type requests struct {
-	conn *channel.Conn
+	conn   *channel.Conn
+	failed *tally.Names // by what was asked for
 
 	mu      sync.Mutex
 	next    uint64
@@ -33,8 +35,8 @@ type answer struct {
 	fd      int
 }
 
-func newRequests(conn *channel.Conn) *requests {
-	return &requests{conn: conn, waiting: make(map[uint64]chan answer)}
+func newRequests(conn *channel.Conn, failed *tally.Names) *requests {
+	return &requests{conn: conn, failed: failed, waiting: make(map[uint64]chan answer)}
 }
 
 var (
@@ -140,6 +142,7 @@ func (q *requests) dial(ctx context.Context, d channel.Dial) (net.Conn, error) {
 		return nil, errRefused
 	}
 	if err := outcome(m.Code, m.Text); err != nil {
+		q.failed.Add("dial", 1)
 		return nil, err
 	}
 	return netConn(a.fd)
@@ -163,6 +166,7 @@ func (q *requests) Token(ctx context.Context, conn uint64) ([]byte, uint64, erro
 		return nil, 0, errRefused
 	}
 	if err := outcome(m.Code, m.Text); err != nil {
+		q.failed.Add("token", 1)
 		return nil, 0, err
 	}
 	raw, err := channel.ReadMemory(a.fd)
@@ -188,7 +192,11 @@ func (p *proofs) ask(ctx context.Context, m channel.Prove) (*channel.Proved, err
 	if !ok {
 		return nil, errRefused
 	}
-	return proved, outcome(proved.Code, proved.Text)
+	err = outcome(proved.Code, proved.Text)
+	if err != nil {
+		p.q.failed.Add("proof", 1)
+	}
+	return proved, err
 }
 
 // SCRAM implements postgres.Authenticator.

@@ -60,7 +60,7 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 	}
 	defer conn.Close()
 	defer theirs.Close()
-	cmd := sandbox.Command(r.uid, r.gid, r.memory(), "proxy", "--level", r.level())
+	cmd := sandbox.Command(r.uid, r.gid, r.memory(), "proxy", "--level", r.level(), "--format", r.rules.Load().set.Agent().Log.Format)
 	cmd.ExtraFiles = []*os.File{theirs}
 	cmd.Stderr = os.Stderr
 	// Its directories are handed over open: the way to them may lead through

@@ -21,7 +21,7 @@ import (
 // Sources are what a Collector reads. A nil field is left out of the metrics. All
 // are called once a scrape, and must not block on the network.
 type Sources struct {
-	Traffic     *tally.Traffic
+	Traffic     func() *tally.Traffic
 	Record      func() record.Stats
 	Identity    func() identity.Stats
 	Credentials func() map[string]credential.Stats // by Database
@@ -29,7 +29,7 @@ type Sources struct {
 	Catalogs    func() map[string]time.Time // when each Database's catalog was loaded
 	Restarts    func() uint64               // of the proxy
 	Policy      func() Policy
-	Version     string
+	Version     func() string // of the agent
 }
 
 // Kernel is what the redirector says of its programs and maps.
@@ -66,9 +66,13 @@ func (c *Collector) Describe(out chan<- *prometheus.Desc) {
 // Collect implements prometheus.Collector.
 func (c *Collector) Collect(out chan<- prometheus.Metric) {
 	e := emitter{out}
-	e.gauge(build, 1, c.s.Version)
+	version := ""
+	if c.s.Version != nil {
+		version = c.s.Version()
+	}
+	e.gauge(build, 1, version)
 	if c.s.Traffic != nil {
-		e.traffic(c.s.Traffic)
+		e.traffic(c.s.Traffic())
 	}
 	if c.s.Record != nil {
 		e.record(c.s.Record())
@@ -136,6 +140,7 @@ func (e emitter) traffic(t *tally.Traffic) {
 		e.count(statements, n, a.String(), v.String())
 	})
 	e.names(denials, &t.Denials)
+	e.names(observed, &t.Observed)
 	e.names(errors, &t.Errors)
 	e.names(masked, &t.Masked)
 	e.count(foreign, t.Foreign.Load())
@@ -148,6 +153,10 @@ func (e emitter) traffic(t *tally.Traffic) {
 	e.durations(added, &t.Added)
 	e.count(judgements, t.JudgementHits.Load(), "hit")
 	e.count(judgements, t.JudgementMisses.Load(), "miss")
+	e.count(limited, t.Limited.Load())
+	e.count(violations, t.Violations.Load())
+	e.count(cancels, t.Cancels.Load())
+	e.names(unanswered, &t.Unanswered)
 	e.count(catalogLoads, t.CatalogLoads.Load(), "ok")
 	e.count(catalogLoads, t.CatalogErrors.Load(), "error")
 }

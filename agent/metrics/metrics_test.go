@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	"sluicegate.io/sluice/agent/credential"
 	"sluicegate.io/sluice/agent/identity"
 	"sluicegate.io/sluice/agent/metrics"
@@ -37,7 +38,7 @@ func TestMetrics(t *testing.T) {
 	traffic.Decision.Observe(30 * time.Microsecond)
 	traffic.Decision.Observe(time.Minute)
 	s := metrics.Sources{
-		Traffic:     &traffic,
+		Traffic:     func() *tally.Traffic { return &traffic },
 		Record:      func() record.Stats { return record.Stats{Events: 5, Lag: 1500 * time.Millisecond, Full: true} },
 		Identity:    func() identity.Stats { return identity.Stats{Misbound: 4} },
 		Credentials: func() map[string]credential.Stats { return map[string]credential.Stats{"shop": {Proofs: 6}} },
@@ -47,7 +48,7 @@ func TestMetrics(t *testing.T) {
 		Catalogs: func() map[string]time.Time { return map[string]time.Time{"shop": time.Now().Add(-time.Hour)} },
 		Restarts: func() uint64 { return 1 },
 		Policy:   func() metrics.Policy { return metrics.Policy{Loaded: time.Unix(1000, 0), Reloads: 2, Failures: 1} },
-		Version:  "v0",
+		Version:  func() string { return "v0" },
 	}
 	code, body := get(t, s, nil, "/metrics")
 	if code != 200 {
@@ -79,6 +80,15 @@ func TestMetrics(t *testing.T) {
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s", want)
+		}
+	}
+	wrong, err := promlint.New(strings.NewReader(body)).Lint()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, w := range wrong {
+		if strings.HasPrefix(w.Metric, "sluice_") {
+			t.Errorf("%s: %s", w.Metric, w.Text)
 		}
 	}
 	if code, body := get(t, metrics.Sources{}, nil, "/metrics"); code != 200 || !strings.Contains(body, "sluice_build_info") {
@@ -113,7 +123,7 @@ func TestBound(t *testing.T) {
 	for i := range 10_000 {
 		traffic.Errors.Add(fmt.Sprint(i), 1)
 	}
-	_, body := get(t, metrics.Sources{Traffic: traffic}, nil, "/metrics")
+	_, body := get(t, metrics.Sources{Traffic: func() *tally.Traffic { return traffic }}, nil, "/metrics")
 	if n := strings.Count(body, "sluice_statement_errors_total{"); n > 201 {
 		t.Errorf("%d labels", n)
 	}

@@ -117,7 +117,7 @@ func (g *Gate) Judge(ctx context.Context, q *protocol.Query) *protocol.Judgement
 	if why := g.refresh(ctx); why != nil {
 		return &protocol.Judgement{Refusal: why}
 	}
-	cat, err := g.catalog.current(ctx)
+	cat, err := g.known(ctx)
 	if err != nil {
 		return g.noCatalog(ctx, err)
 	}
@@ -151,6 +151,7 @@ func (g *Gate) noCatalog(ctx context.Context, err error) *protocol.Judgement {
 
 // Begin implements [protocol.Gate].
 func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
+	began := time.Now()
 	j := r.Judgement
 	if j.Refusal != nil {
 		g.Refused(r.Text, j.Refusal)
@@ -194,6 +195,11 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 		return why
 	}
 	g.statements.Add(1)
+	for i := r.First; i < len(j.Plans); i++ {
+		if j.Plans[i].Observed {
+			g.s.o.Traffic.Observed.Add(j.Plans[i].Rule, 1)
+		}
+	}
 	x := g.free
 	if x == nil {
 		x = new(run)
@@ -205,6 +211,7 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 		x.left = len(j.Plans)
 	}
 	r.State = x
+	g.s.o.Traffic.Added.Observe(x.began.Sub(began))
 	return nil
 }
 
@@ -336,7 +343,7 @@ func (g *Gate) follow(plan *protocol.Plan, o *protocol.Outcome) {
 			g.changes = true
 		}
 	}
-	if !plan.Statement.Understood { // it ran because enforce is observe
+	if !plan.Statement.Understood && mayDefine(plan) { // it ran because nothing is enforced
 		g.changes = true
 	}
 	if !g.changes {

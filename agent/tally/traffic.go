@@ -27,13 +27,19 @@ type Traffic struct {
 
 	statements [actions][verdicts]atomic.Uint64
 	Denials    Names         // by "policy/rule", "" being no rule
+	Observed   Names         // statements let through by enforce: observe, by the rule that would have refused
 	Errors     Names         // by SQLSTATE, of statements that were let through
 	Masked     Names         // values, by tag
 	Foreign    atomic.Uint64 // credentials presented that are not the placeholder
 
 	Held     atomic.Int64 // statements that wait for approval now
 	Decision Histogram    // from a text's arrival to its judgement
-	Added    Histogram    // what Sluice adds to a statement on its way there
+	Added    Histogram    // from a judged statement to its release
+
+	Limited    atomic.Uint64 // statements ended by a limit
+	Violations atomic.Uint64 // sessions ended because a side broke the protocol
+	Cancels    atomic.Uint64 // cancel requests that found a statement
+	Unanswered Names         // requests to the redirector that failed: dial, proof, token
 
 	JudgementHits   atomic.Uint64 // in the cache of judgements
 	JudgementMisses atomic.Uint64

@@ -13,6 +13,7 @@ func proxyCommand() *cobra.Command {
 		RunE: func(*cobra.Command, []string) error { return agent.Proxy(o) },
 	}
 	cmd.Flags().StringVar(&o.Level, "level", "warn", "")
+	cmd.Flags().StringVar(&o.Format, "format", "text", "")
 	cmd.Flags().BoolVar(&o.Sealed, "sealed", false, "")
 	return cmd
 }
