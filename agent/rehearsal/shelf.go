@@ -45,9 +45,9 @@ type Volume struct {
 	mark string // of its epoch
 }
 
-// Put keeps a catalog of one database, named by its resource and its own name, if
+// Put keeps a catalog of one database, loaded at a time, if
 // the newest that is there is another one.
-func (s *Shelf) Put(resource, dbname string, c *sql.Catalog) error {
+func (s *Shelf) Put(resource, dbname string, c *sql.Catalog, at time.Time) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	volumes, err := s.Volumes(resource, dbname)
@@ -63,7 +63,7 @@ func (s *Shelf) Put(resource, dbname string, c *sql.Catalog) error {
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return fmt.Errorf("keep catalog: %w", err)
 	}
-	name := fmt.Sprintf("%s-%d-%s.json.gz", part(dbname), time.Now().UnixMilli(), mark)
+	name := fmt.Sprintf("%s-%d-%s.json.gz", part(dbname), at.UnixMilli(), mark)
 	if err := write(filepath.Join(dir, name), c); err != nil {
 		return fmt.Errorf("keep catalog: %w", err)
 	}

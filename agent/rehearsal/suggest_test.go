@@ -273,7 +273,7 @@ func TestShelf(t *testing.T) {
 	s := rehearsal.NewShelf(t.TempDir())
 	c := catalog(t)
 	for n := range 3 {
-		if err := s.Put("shop", "../x-y", c); err != nil {
+		if err := s.Put("shop", "../x-y", c, time.Now()); err != nil {
 			t.Fatal(err)
 		}
 		if all, err := s.Volumes("shop", "../x-y"); err != nil || len(all) != 1 {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net"
 	"strconv"
+	"strings"
 	"time"
 
 	"sluicegate.io/sluice/agent/record"
@@ -71,6 +72,10 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	if err != nil {
 		return nil, nil, unavailable("the session can't be recorded, so it is refused", err, s)
 	}
+	if g.view.Observe() {
+		s.o.Log.Warn("OBSERVE: this session is only watched, nothing in it is refused or masked",
+			"session", g.log.ID(), "subject", g.name, "database", db.Name)
+	}
 	auth := s.o.Redirector.Prove(c.ID)
 	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.Destination}, source{
 		dial: dial,
@@ -105,9 +110,11 @@ func (g *Gate) start(st *postgres.Startup) *record.Start {
 	put("workload", w.Name)
 	put("namespace", w.Namespace)
 	put("serviceAccount", w.ServiceAccount)
+	put("pod", w.Pod)
 	if t := g.subject.Token; t != nil {
 		put("issuer", t.Issuer)
 		put("tokenSubject", t.Subject)
+		put("groups", strings.Join(t.Groups, ","))
 	}
 	params := map[string]string{"user": st.User, "database": st.Database}
 	for _, p := range st.Settings {

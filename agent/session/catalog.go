@@ -40,6 +40,7 @@ type source struct {
 type catalogs struct {
 	log     *slog.Logger
 	traffic *tally.Traffic
+	loaded  func(database, name string, c *sql.Catalog, at time.Time) // nil: nobody wants to know
 	mu      sync.Mutex
 	all     map[catalogKey]*catalog
 	left    map[netip.AddrPort]time.Time // when leave was last called
@@ -51,6 +52,7 @@ type catalog struct {
 	key     catalogKey
 	log     *slog.Logger
 	traffic *tally.Traffic
+	loaded  func(database, name string, c *sql.Catalog, at time.Time)
 	version atomic.Uint64 // changes with what is known
 	known   atomic.Pointer[sql.Catalog]
 	doubt   atomic.Bool // known must be compared with the server before it is used
@@ -76,7 +78,7 @@ func (c *catalogs) attach(key catalogKey, from source) *catalog {
 	defer c.mu.Unlock()
 	k := c.all[key]
 	if k == nil {
-		k = &catalog{key: key, log: c.log, traffic: c.traffic, turn: make(chan struct{}, 1)}
+		k = &catalog{key: key, log: c.log, traffic: c.traffic, loaded: c.loaded, turn: make(chan struct{}, 1)}
 		c.all[key] = k
 	}
 	k.users++
@@ -248,6 +250,9 @@ func (k *catalog) ask(ctx context.Context) (*sql.Catalog, error) {
 			k.traffic.CatalogLoads.Add(1)
 			k.known.Store(known)
 			k.version.Add(1)
+			if k.loaded != nil {
+				k.loaded(k.key.resource, k.key.name, known, time.Now())
+			}
 		}
 	}
 	if err != nil {

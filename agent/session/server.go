@@ -45,6 +45,9 @@ type Options struct {
 	// Accounts bounds the subjects and budgets that are counted; default: as
 	// [policy.NewLedger] says.
 	Accounts int
+	// Loaded is told of each catalog that was loaded: of which Database, of which of
+	// its names, when. A server waits for it. Nil: nobody.
+	Loaded func(database, name string, c *sql.Catalog, at time.Time)
 }
 
 // Server serves the connections of workloads.
@@ -71,6 +74,7 @@ func NewServer(o Options) *Server {
 	s := &Server{o: o, live: make(map[*Gate]struct{}), spent: policy.NewLedger(o.Accounts)}
 	s.wire = postgres.NewServer(postgres.Options{Log: o.Log})
 	s.catalogs.init(o.Log, o.Traffic)
+	s.catalogs.loaded = o.Loaded
 	return s
 }
 
