@@ -1,12 +1,14 @@
 package redirect_test
 
 import (
+	"net"
 	"os"
 	"strings"
 	"syscall"
 	"testing"
 	"time"
 
+	"github.com/vishvananda/netlink"
 	"golang.org/x/sys/unix"
 
 	"sluicegate.io/sluice/redirect"
@@ -160,6 +162,16 @@ func TestRoot(t *testing.T) {
 			t.Fatalf("without a guard, a packet socket to %s gets %q: the test is no good", tt.to, got)
 		}
 	}
+	raw := []string{"raw", "bypass", "vlan"}
+	for i, how := range raw {
+		if got := p.do("packet", itoa(w.index), w.mac, "10.77.1.2:720"+itoa(i), db4, how, w.own); got != "LEAKED" {
+			t.Fatalf("without a guard, a packet socket (%s) gets %q: the test is no good", how, got)
+		}
+	}
+	nested := nestedNamespace(t, w)
+	if got := nested.do("packet", nested.do("index", "n1"), nested.do("gateway"), "10.77.9.2:7301", db4); got != "LEAKED" {
+		t.Fatalf("without a guard, a nested namespace gets %q: the test is no good", got)
+	}
 	guarded, err := w.kernel.GuardVeths(w.wl)
 	if err != nil || len(guarded) != 1 {
 		t.Fatalf("guarded %v, %v", guarded, err)
@@ -169,6 +181,17 @@ func TestRoot(t *testing.T) {
 		if got := p.do("packet", itoa(w.index), w.mac, from, tt.to); got != "silence" {
 			t.Errorf("with the guard, packet %d to %s: %s", i, tt.to, got)
 		}
+	}
+	for i, how := range raw {
+		if got := p.do("packet", itoa(w.index), w.mac, "10.77.1.2:740"+itoa(i), db4, how, w.own); got != "silence" {
+			t.Errorf("with the guard, a packet socket (%s): %s", how, got)
+		}
+	}
+	if got := nested.do("packet", nested.do("index", "n1"), nested.do("gateway"), "10.77.9.2:7501", db4); got != "silence" {
+		t.Errorf("with the guard, from a nested namespace: %s", got)
+	}
+	if got := nested.do("connect", db4); got != refused() {
+		t.Errorf("connect from a nested namespace: %s", got)
 	}
 	if got := p.do("connect", db4); !like(got, "PROXY*") {
 		t.Errorf("with the guard: %s", got)
@@ -193,6 +216,28 @@ func TestRoot(t *testing.T) {
 	if s.Dropped["veth"] < 2 || s.Refused["socket"] != 3 {
 		t.Errorf("counters: %+v", s)
 	}
+}
+
+// nestedNamespace starts a worker in a namespace whose only way out is the workload's.
+func nestedNamespace(t *testing.T, w *world) *process {
+	t.Helper()
+	inner := newNamespace(t)
+	within(t, w.wl, func() error {
+		if err := os.WriteFile("/proc/sys/net/ipv4/ip_forward", []byte("1"), 0); err != nil {
+			return err
+		}
+		return netlink.LinkAdd(&netlink.Veth{LinkAttrs: netlink.LinkAttrs{Name: "n0"}, PeerName: "n1", PeerNamespace: netlink.NsFd(int(inner.Fd()))})
+	})
+	within(t, w.wl, func() error { wire(t, "n0", 9, 1); return nil })
+	within(t, inner, func() error {
+		wire(t, "n1", 9, 2)
+		return netlink.RouteAdd(&netlink.Route{Gw: net.ParseIP("10.77.9.1")})
+	})
+	// The way back.
+	must(t, netlink.RouteAdd(&netlink.Route{Dst: &net.IPNet{IP: net.IPv4(10, 77, 9, 0), Mask: net.CIDRMask(24, 32)}, Gw: net.ParseIP("10.77.1.2")}))
+	p := w.worker(processOptions{root: true, netns: inner})
+	p.do("connect", "10.77.9.1:1") // so that the neighbours know each other
+	return p
 }
 
 // TestDNAT sends a destination that is not protected to one that is.

@@ -11,7 +11,7 @@ import (
 
 func ptr[T any](v *T) unsafe.Pointer { return unsafe.Pointer(v) }
 
-// packetAct: packet INDEX MAC FROM TO sends a SYN by AF_PACKET and waits for an answer.
+// packetAct: packet INDEX MAC FROM TO [HOW OWN-MAC] sends a SYN by AF_PACKET and waits for an answer.
 func packetAct(a []string) string {
 	index := atoi(a[0])
 	mac, err := net.ParseMAC(a[1])
@@ -24,11 +24,30 @@ func packetAct(a []string) string {
 		kind, packet = unix.ETH_P_IPV6, syn6(from, to)
 	}
 	protocol = kind<<8 | kind>>8
-	fd, err := unix.Socket(unix.AF_PACKET, unix.SOCK_DGRAM, int(protocol))
+	how := append(a, "dgram")[4]
+	sort := unix.SOCK_DGRAM
+	if how != "dgram" {
+		sort = unix.SOCK_RAW
+		own, err := net.ParseMAC(a[5])
+		if err != nil {
+			return err.Error()
+		}
+		frame := append(append([]byte{}, mac...), own...)
+		if how == "vlan" { // a tag of priority only: the receiver takes it off
+			frame = append(frame, 0x81, 0, 0, 0)
+		}
+		packet = append(binary.BigEndian.AppendUint16(frame, kind), packet...)
+	}
+	fd, err := unix.Socket(unix.AF_PACKET, sort, int(protocol))
 	if err != nil {
 		return errno(err)
 	}
 	defer unix.Close(fd)
+	if how == "bypass" {
+		if err := unix.SetsockoptInt(fd, unix.SOL_PACKET, unix.PACKET_QDISC_BYPASS, 1); err != nil {
+			return errno(err)
+		}
+	}
 	sa := &unix.SockaddrLinklayer{Protocol: protocol, Ifindex: index, Halen: 6}
 	copy(sa.Addr[:], mac)
 	unix.SetsockoptTimeval(fd, unix.SOL_SOCKET, unix.SO_RCVTIMEO, &unix.Timeval{Usec: 100_000})
@@ -41,10 +60,14 @@ func packetAct(a []string) string {
 		if err != nil {
 			continue
 		}
-		tcp := b[20:n]
-		if kind == unix.ETH_P_IPV6 && n > 40 {
-			tcp = b[40:n]
+		skip := 20
+		if kind == unix.ETH_P_IPV6 {
+			skip = 40
 		}
+		if how != "dgram" {
+			skip += 14
+		}
+		tcp := b[min(n, skip):n]
 		if len(tcp) >= 20 && binary.BigEndian.Uint16(tcp) == to.Port() && tcp[13]&0x12 == 0x12 {
 			return "LEAKED"
 		}

@@ -73,15 +73,34 @@ func hostEnds(netns *os.File) ([]netlink.Link, error) {
 	if err != nil {
 		return nil, err
 	}
+	// Who has the network may choose indexes: those of a neighbour's veth, too. The ids of
+	// namespaces are given out while links are listed.
+	id, err := namespaceID(netns)
+	if err != nil {
+		return nil, err
+	}
 	var found []netlink.Link
 	for _, l := range links {
 		a := l.Attrs()
 		// The indexes must point at each other, and across namespaces.
-		if l.Type() == "veth" && a.NetNsID >= 0 && inside[a.ParentIndex] == a.Index {
+		if l.Type() == "veth" && a.NetNsID == id && id >= 0 && inside[a.ParentIndex] == a.Index {
 			found = append(found, l)
 		}
 	}
 	return found, nil
+}
+
+// namespaceID gives the id that this process's namespace has for netns, -1 if none: no
+// link leads there.
+func namespaceID(netns *os.File) (int, error) {
+	if netns == nil {
+		return -1, nil
+	}
+	id, err := netlink.GetNetNsIdByFd(int(netns.Fd()))
+	if err != nil {
+		return -1, fmt.Errorf("id of the namespace: %w", err)
+	}
+	return id, nil
 }
 
 // guard attaches p to one link: by tcx, or by clsact where the kernel is older.

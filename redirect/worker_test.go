@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"os"
 	"os/exec"
@@ -419,9 +420,17 @@ var acts = map[string]func([]string) string{
 		}
 		return strconv.Itoa(int(total) / atoi(a[0]))
 	},
-	"burst":    burstAct,
-	"reuse":    reuseAct,
-	"loop":     loopAct,
+	"burst": burstAct,
+	"reuse": reuseAct,
+	"loop":  loopAct,
+	"index": func(a []string) string {
+		i, err := net.InterfaceByName(a[0])
+		if err != nil {
+			return err.Error()
+		}
+		return itoa(i.Index)
+	},
+	"gateway":  gatewayAct,
 	"lost":     lostAct,
 	"tuple":    tupleAct,
 	"pending":  pendingAct,

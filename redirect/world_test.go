@@ -46,6 +46,7 @@ type world struct {
 	wl, db   *os.File
 	mac      string // of this end of the workload's veth
 	index    int    // of the workload's end
+	own      string // its mac
 
 	mu    sync.Mutex
 	conns map[string]redirect.Origin // by the workload's address
@@ -148,7 +149,7 @@ func (w *world) network() {
 			}
 			l, err := netlink.LinkByName(there)
 			if i == 0 && err == nil {
-				w.index = l.Attrs().Index
+				w.index, w.own = l.Attrs().Index, l.Attrs().HardwareAddr.String()
 			}
 			return err
 		})

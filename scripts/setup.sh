@@ -41,6 +41,7 @@ test)
 	want default-jdk-headless javac
 	want libpostgresql-jdbc-java /usr/share/java/postgresql.jar
 	want codespell codespell
+	want nftables nft /usr/sbin/nft
 	;;
 esac
 
