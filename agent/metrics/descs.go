@@ -20,7 +20,6 @@ var (
 	sessionsEnded = desc("sessions_ended_total", "Sessions that ended.", "reason")
 	statements    = desc("statements_total", "Statements by their first action and the verdict.", "action", "verdict")
 	observed      = desc("observed_denials_total", "Statements that ran because enforce is observe, by the rule that would have refused them; empty: no rule allowed it.", "rule")
-	observed      = desc("observed_denials_total", "Statements that ran because enforce is observe, by the rule that would have refused them; empty: no rule allowed it.", "rule")
 	denials       = desc("denials_total", "Statements refused, by the rule that did; empty: no rule allowed it.", "rule")
 	errors        = desc("statement_errors_total", "Statements that were let through and failed.", "sqlstate")
 	masked        = desc("masked_values_total", "Values that were masked.", "tag")

@@ -141,7 +141,6 @@ func (e emitter) traffic(t *tally.Traffic) {
 	})
 	e.names(denials, &t.Denials)
 	e.names(observed, &t.Observed)
-	e.names(observed, &t.Observed)
 	e.names(errors, &t.Errors)
 	e.names(masked, &t.Masked)
 	e.count(foreign, t.Foreign.Load())

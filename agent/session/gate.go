@@ -200,11 +200,6 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 			g.s.o.Traffic.Observed.Add(j.Plans[i].Rule, 1)
 		}
 	}
-	for i := r.First; i < len(j.Plans); i++ {
-		if j.Plans[i].Observed {
-			g.s.o.Traffic.Observed.Add(j.Plans[i].Rule, 1)
-		}
-	}
 	x := g.free
 	if x == nil {
 		x = new(run)

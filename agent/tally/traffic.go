@@ -28,7 +28,6 @@ type Traffic struct {
 	statements [actions][verdicts]atomic.Uint64
 	Denials    Names         // by "policy/rule", "" being no rule
 	Observed   Names         // statements let through by enforce: observe, by the rule that would have refused
-	Observed   Names         // statements let through by enforce: observe, by the rule that would have refused
 	Errors     Names         // by SQLSTATE, of statements that were let through
 	Masked     Names         // values, by tag
 	Foreign    atomic.Uint64 // credentials presented that are not the placeholder
