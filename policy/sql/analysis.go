@@ -23,8 +23,10 @@ type judge struct {
 	// have changed it before this text.
 	lost   bool
 	byPath bool // some name was resolved by the path
-	tokens []*pg.ScanToken
+	tokens []token
 	edits  []edit
+	made   []madePiece
+	known  *pieces // nil: nothing is remembered
 	holes  []hole
 	masks  map[*Relation][]*masked
 	budget *int

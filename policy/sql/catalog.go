@@ -3,6 +3,8 @@ package sql
 import (
 	"encoding/json"
 	"strings"
+
+	"sluicegate.io/sluice/policy"
 )
 
 // firstUserOID is the first OID that PostgreSQL gives to objects made after
@@ -46,6 +48,8 @@ type Catalog struct {
 	operators   map[string][]*Operator // by bare name
 	casts       map[[2]uint32]*Cast    // source, target
 	referenced  map[uint32][]Reference // by referenced relation
+	userCasts   []*Cast
+	pieces      *pieceStore
 }
 
 // name is a schema-qualified name.
@@ -65,6 +69,7 @@ func NewCatalog(s Snapshot) *Catalog {
 		operators:   make(map[string][]*Operator),
 		casts:       make(map[[2]uint32]*Cast, len(s.Casts)),
 		referenced:  make(map[uint32][]Reference),
+		pieces:      &pieceStore{views: make(map[*policy.View]*pieces)},
 	}
 	for i := range c.Schemas {
 		c.schemas[c.Schemas[i].Name] = &c.Schemas[i]
@@ -96,6 +101,9 @@ func NewCatalog(s Snapshot) *Catalog {
 	for i := range c.Casts {
 		k := &c.Casts[i]
 		c.casts[[2]uint32{k.Source, k.Target}] = k
+		if !k.System() && k.Function != 0 {
+			c.userCasts = append(c.userCasts, k)
+		}
 	}
 	return c
 }

@@ -11,6 +11,8 @@ import (
 	"sluicegate.io/sluice/protocol"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"github.com/pganalyze/pg_query_go/v6/parser"
+	"google.golang.org/protobuf/proto"
 )
 
 // Options tune how texts are judged. The zero value is production.
@@ -56,7 +58,7 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 	}
 	_, open := v.Open()
 	lenient := open || v.Observe()
-	tree, refused := parse(q.Text, &o)
+	tree, raw, refused := parse(q.Text, &o)
 	if refused != nil {
 		if lenient {
 			return Unread(v, q.Text), false
@@ -68,17 +70,17 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 	if len(path) == 0 {
 		path = defaultPath(c)
 	}
-	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, masks: make(map[*Relation][]*masked), budget: &budget, shadows: confined(v)}
+	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, masks: make(map[*Relation][]*masked), budget: &budget, shadows: confined(v), known: c.pieces.of(v)}
 	j = &protocol.Judgement{Text: q.Text, Plans: make([]protocol.Plan, 0, len(tree.Stmts))}
 	if q.Parse && len(tree.Stmts) > 1 {
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"}}, false
 	}
-	for _, raw := range tree.Stmts {
+	for _, stmt := range tree.Stmts {
 		a := &analysis{judge: t, params: q.ParamTypes}
-		p, err := a.judgeOne(raw)
+		p, err := a.judgeOne(stmt)
 		if lenient {
 			if err != nil {
-				a.loosely(&p, raw)
+				a.loosely(&p, stmt)
 			}
 			pass(v, &p)
 		} else if err != nil {
@@ -104,7 +106,7 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 		return j, false
 	}
 	text, edits, ok := t.apply()
-	if !ok || len(edits) > 0 && !sameShape(tree, text) {
+	if !ok || !t.checked(raw, len(tree.Stmts), text, edits) {
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "0A000", Message: "the statement cannot be rewritten"}}, false
 	}
 	j.Text, j.Edits = text, edits
@@ -125,38 +127,33 @@ func defaultPath(c *Catalog) []string {
 	return path
 }
 
-// sameShape checks that what was made of a text parses, into as many statements.
-func sameShape(tree *pg.ParseResult, text string) bool {
-	s, err := pg.SplitWithScanner(text, true)
-	if err != nil {
-		return false
-	}
-	return len(s) == len(tree.Stmts)
-}
-
-// parse reads a text within limits. Nothing reaches the parser, which is C and
+// parse reads a text within limits, into a tree and the parser's own form of it. Nothing reaches the parser, which is C and
 // recurses, that is longer or nested deeper than they say.
-func parse(text string, o *Options) (*pg.ParseResult, *protocol.Refusal) {
+func parse(text string, o *Options) (tree *pg.ParseResult, raw []byte, refused *protocol.Refusal) {
 	switch {
 	case len(text) > o.MaxLength:
-		return nil, &protocol.Refusal{Code: "54000", Message: fmt.Sprintf("the text is longer than %d bytes", o.MaxLength),
+		return nil, nil, &protocol.Refusal{Code: "54000", Message: fmt.Sprintf("the text is longer than %d bytes", o.MaxLength),
 			Hint: "Send fewer statements at once, or use COPY or parameters for values."}
 	case strings.IndexByte(text, 0) >= 0:
-		return nil, &protocol.Refusal{Code: "22021", Message: "the text holds a NUL byte"}
+		return nil, nil, &protocol.Refusal{Code: "22021", Message: "the text holds a NUL byte"}
 	case !utf8.ValidString(text):
-		return nil, &protocol.Refusal{Code: "22021", Message: "the text is not valid UTF-8"}
+		return nil, nil, &protocol.Refusal{Code: "22021", Message: "the text is not valid UTF-8"}
 	case strings.IndexByte(text, '\v') >= 0:
-		return nil, &protocol.Refusal{Code: "42601", Message: "the text holds a vertical tab, which servers read differently"}
+		return nil, nil, &protocol.Refusal{Code: "42601", Message: "the text holds a vertical tab, which servers read differently"}
 	}
 	if tooDeep(text, o.MaxDepth) {
-		return nil, &protocol.Refusal{Code: "54001", Message: "the text is nested too deep"}
+		return nil, nil, &protocol.Refusal{Code: "54001", Message: "the text is nested too deep"}
 	}
-	tree, err := pg.Parse(text)
+	raw, err := parser.ParseToProtobuf(text)
 	if err != nil {
 		// The parser's own words: they quote the text, never a value.
-		return nil, syntaxError(err)
+		return nil, nil, syntaxError(err)
 	}
-	return tree, nil
+	tree = new(pg.ParseResult)
+	if err := proto.Unmarshal(raw, tree); err != nil {
+		return nil, nil, &protocol.Refusal{Code: "XX000", Message: "the statement cannot be analysed"}
+	}
+	return tree, raw, nil
 }
 
 // judgeOne analyses and judges one statement.

@@ -80,6 +80,10 @@ func (a *analysis) masksOf(r *Relation) []*masked {
 	if m, ok := a.masks[r]; ok {
 		return m
 	}
+	if m, ok := a.known.masksOf(r); ok {
+		a.masks[r] = m
+		return m
+	}
 	if r.System() && a.closedRelation(r) {
 		a.masks[r] = nil
 		return nil
@@ -118,6 +122,7 @@ func (a *analysis) masksOf(r *Relation) []*masked {
 		out = nil
 	}
 	a.masks[r] = out
+	a.known.keepMasks(r, out)
 	return out
 }
 
@@ -168,7 +173,7 @@ func (a *analysis) viewMasks(r *Relation) []*masked {
 	}
 	below := false
 	for _, d := range r.Depends {
-		if rel := a.c.RelationByOID(d.Relation); rel == nil || rel != r && (a.depth < maxViews) && a.deeper().masksOf(rel) != nil {
+		if rel := a.c.RelationByOID(d.Relation); rel == nil || rel != r && a.deeper().masksOf(rel) != nil {
 			below = true
 			break
 		}
@@ -206,7 +211,7 @@ func (a *analysis) deeper() *analysis {
 	if a.depth >= maxViews {
 		a.fail("54001", -1, "views are nested too deep")
 	}
-	return &analysis{judge: &judge{c: a.c, v: a.v, o: a.o, path: a.path, masks: a.masks, budget: a.budget}, depth: a.depth + 1, quiet: true}
+	return &analysis{judge: &judge{c: a.c, v: a.v, o: a.o, path: a.path, masks: a.masks, known: a.known, budget: a.budget}, depth: a.depth + 1, quiet: true}
 }
 
 // maskSQL returns the expression that masks a column, or NULL of its type where

@@ -7,12 +7,27 @@ import (
 	"sluicegate.io/sluice/protocol"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
+	"github.com/pganalyze/pg_query_go/v6/parser"
 )
 
 // edit replaces a piece of the text.
 type edit struct {
 	at, length int
 	text       string
+	proven     string // the part of text that prove has looked at
+	reads      bool   // text may name relations
+}
+
+// madePiece is where an edit has put its text.
+type madePiece struct {
+	edit       edit
+	at, length int
+}
+
+// token is one word of the text, as the server's own scanner finds it.
+type token struct {
+	Start, End int32
+	Token      pg.Token
 }
 
 // strip is a reference that names its relation's schema, which the alias that
@@ -37,19 +52,41 @@ func (j *judge) replace(at, end int, text string) {
 
 // scan returns the tokens of the text without comments, as the server's own
 // scanner finds them.
-func (a *analysis) scan() []*pg.ScanToken {
-	if a.tokens == nil {
-		r, err := pg.Scan(a.text)
-		if err != nil {
-			a.fail("42601", -1, "the text cannot be scanned")
+func (a *analysis) scan() []token {
+	if a.tokens != nil {
+		return a.tokens
+	}
+	b, err := parser.ScanToProtobuf(a.text)
+	if err != nil {
+		a.fail("42601", -1, "the text cannot be scanned")
+	}
+	// The fields of ScanResult and ScanToken by number (pg_query.proto).
+	a.tokens = make([]token, 0, len(b)/10)
+	for len(b) > 0 {
+		num, data, _, rest, ok := wireNext(b)
+		b = rest
+		if ok && num == 1 {
+			continue
 		}
-		out := r.Tokens[:0]
-		for _, t := range r.Tokens {
-			if t.Token != pg.Token_SQL_COMMENT && t.Token != pg.Token_C_COMMENT {
-				out = append(out, t)
+		var t token
+		for ok && len(data) > 0 {
+			var n uint64
+			num, _, n, data, ok = wireNext(data)
+			switch num {
+			case 1:
+				t.Start = int32(n)
+			case 2:
+				t.End = int32(n)
+			case 4:
+				t.Token = pg.Token(n)
 			}
 		}
-		a.tokens = out
+		if !ok {
+			a.fail("42601", -1, "the text cannot be scanned")
+		}
+		if t.Token != pg.Token_SQL_COMMENT && t.Token != pg.Token_C_COMMENT {
+			a.tokens = append(a.tokens, t)
+		}
 	}
 	return a.tokens
 }
@@ -170,13 +207,19 @@ func (a *analysis) splice(r *reference) {
 		a.replace(at, stop, "")
 	}
 	var text string
+	proven := ""
 	switch {
 	case r.target:
 		text = a.shadowTarget(r, only)
 	case r.confined:
 		text = a.shadowSource(r, only, sample)
-	default:
+	case sample != "":
 		text = a.subselect(r.rel, r.masks, r.sys, only, sample)
+	default:
+		known := false
+		if text, known = a.piece(r, only); known {
+			proven = text
+		}
 	}
 	if a.is(first-1, pg.Token_TABLE) {
 		// TABLE name is short for SELECT * FROM name.
@@ -189,7 +232,8 @@ func (a *analysis) splice(r *reference) {
 	if r.rv.Alias == nil {
 		text += " AS " + quote(r.rel.Name)
 	}
-	a.replace(int(t[first].Start), int(t[end-1].End), text)
+	at := int(t[first].Start)
+	a.edits = append(a.edits, edit{at: at, length: int(t[end-1].End) - at, text: text, proven: proven, reads: true})
 }
 
 // subselect reads a relation with masks in place of the values.
@@ -352,6 +396,7 @@ func (j *judge) apply() (string, []protocol.Edit, bool) {
 	var b strings.Builder
 	out := make([]protocol.Edit, 0, len(e))
 	last := 0
+	j.made = make([]madePiece, 0, len(e))
 	for i, x := range e {
 		if i > 0 && x == e[i-1] {
 			continue
@@ -368,6 +413,7 @@ func (j *judge) apply() (string, []protocol.Edit, bool) {
 		if end := x.at + x.length; text != "" && x.length > 0 && end < len(j.text) && glues(j.text[end]) {
 			text += " "
 		}
+		j.made = append(j.made, madePiece{edit: x, at: b.Len(), length: len(text)})
 		b.WriteString(text)
 		out = append(out, protocol.Edit{At: x.at, Length: x.length, Added: len(text)})
 		last = x.at + x.length

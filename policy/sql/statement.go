@@ -436,6 +436,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 			cols = a.written(ref.rel, nil, nil)
 		}
 		a.access(protocol.Access{Action: protocol.Insert, Object: ref.rel.object(), Columns: cols})
+		a.runs(ref.rel, protocol.Insert, nil)
 		a.base(ref.rel, protocol.Insert, 0)
 		if x.WhereClause != nil {
 			// It sees what the workload sends, before it is a row.
@@ -524,7 +525,8 @@ func (a *analysis) copyText(x *pg.CopyStmt, ref *reference, cols []column) {
 		a.shadowSource(ref, true, "") // refuses columns that the view does not have
 		from = a.shadowFrom(ref, true, "")
 	}
-	a.replace(int(t[first].Start), int(t[end-1].End), "(SELECT "+strings.Join(list, ", ")+from+")")
+	at := int(t[first].Start)
+	a.edits = append(a.edits, edit{at: at, length: int(t[end-1].End) - at, text: "(SELECT " + strings.Join(list, ", ") + from + ")", reads: true})
 }
 
 // copyOption allows the options that say how values are written.

@@ -70,8 +70,8 @@ func (a *analysis) usedType(t *Type, at int32) {
 	for _, oid := range t.Calls {
 		a.allowedCode(a.c.FunctionByOID(oid), "type "+t.Schema+"."+t.Name)
 	}
-	for i := range a.c.Casts {
-		if k := &a.c.Casts[i]; !k.System() && k.Target == t.OID && k.Function != 0 {
+	for _, k := range a.c.userCasts {
+		if k.Target == t.OID {
 			a.allowedCode(a.c.FunctionByOID(k.Function), "a cast to "+t.Schema+"."+t.Name)
 		}
 	}
@@ -115,9 +115,8 @@ func (a *analysis) cast(x *pg.TypeCast, s *scope) value {
 
 // castTo is v cast to t.
 func (a *analysis) castTo(v value, t *Type, at int32) value {
-	for i := range a.c.Casts {
-		k := &a.c.Casts[i]
-		if !k.System() && k.Source == v.typ && v.typ != 0 && k.Target == t.OID && k.Function != 0 {
+	for _, k := range a.c.userCasts {
+		if k.Target == t.OID && (k.Source == v.typ || v.typ == 0) {
 			a.allowedCode(a.c.FunctionByOID(k.Function), "a cast to "+t.Schema+"."+t.Name)
 		}
 	}
