@@ -101,6 +101,9 @@ func (v *View) decide(st *protocol.Statement) Decision {
 	worst, at := answer{}, -1
 	for i := range st.Accesses {
 		a := v.judge(&st.Accesses[i], st.Filtered)
+		if a.verdict == protocol.Deny && a.why == byNothing && goesAlong(&st.Accesses[i]) {
+			continue
+		}
 		limits = limits.strictest(a.limits)
 		bounds = append(bounds, a.bounds...)
 		if at < 0 || a.verdict < worst.verdict {
@@ -119,6 +122,12 @@ func (v *View) decide(st *protocol.Statement) Decision {
 		d.Limits.Affected = bounds[0].Affected
 	}
 	return d
+}
+
+// goesAlong reports whether an access is part of what brings it about, unless a rule
+// names it: the owner of a table has put the trigger there.
+func goesAlong(a *protocol.Access) bool {
+	return a.Implied != "" && a.Action == protocol.Call && a.Object.Kind == protocol.Function
 }
 
 // Limits returns the limits of a statement: the strictest of all that apply.

@@ -43,6 +43,7 @@ func (a *analysis) maintenance(n *pg.Node) (outcome, bool) {
 			rel := a.relationFor(r.GetRangeVar(), protocol.Truncate)
 			a.access(protocol.Access{Action: protocol.Truncate, Object: rel.object()})
 			a.touched(rel)
+			a.runs(rel, protocol.Truncate, nil)
 			if x.TruncateStmt.Behavior == pg.DropBehavior_DROP_CASCADE {
 				a.truncateCascade(rel, 0)
 			}
@@ -112,6 +113,8 @@ func (a *analysis) truncateCascade(rel *Relation, depth int) {
 		before := len(a.accesses)
 		a.access(protocol.Access{Action: protocol.Truncate, Object: r.From.object(), Implied: "foreign key " + r.Key.Name + " of " + r.From.object().String()})
 		if len(a.accesses) > before {
+			a.touched(r.From)
+			a.runs(r.From, protocol.Truncate, nil)
 			a.truncateCascade(r.From, depth+1)
 		}
 	}

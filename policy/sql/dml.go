@@ -78,6 +78,12 @@ func (a *analysis) base(rel *Relation, action protocol.Action, depth int) {
 			a.unruled(r, action.String(), -1)
 			a.touched(r)
 			a.access(protocol.Access{Action: action, Object: r.object(), Implied: "view " + rel.object().String()})
+			// Which columns a view's are below is not followed: all of them.
+			var all []string
+			for i := range r.Columns {
+				all = append(all, r.Columns[i].Name)
+			}
+			a.runs(r, action, all)
 			a.base(r, action, depth+1)
 		}
 	}
@@ -129,6 +135,7 @@ func (a *analysis) insertStmt(x *pg.InsertStmt, up *scope) []column {
 		}
 	}
 	a.access(protocol.Access{Action: protocol.Insert, Object: rel.object(), Columns: cols})
+	a.runs(rel, protocol.Insert, nil)
 	a.base(rel, protocol.Insert, 0)
 	it := a.relationItem(ref, x.Relation.Alias)
 	if c := x.OnConflictClause; c != nil {
@@ -231,6 +238,7 @@ func (a *analysis) set(list []*pg.Node, ref *reference, s *scope) {
 		a.copied(v, rel.object().String())
 	}
 	a.access(protocol.Access{Action: protocol.Update, Object: rel.object(), Columns: cols})
+	a.runs(rel, protocol.Update, cols)
 	a.base(rel, protocol.Update, 0)
 	a.cascade(rel, protocol.Update, cols, 0)
 }
@@ -277,6 +285,7 @@ func (a *analysis) cascade(rel *Relation, action protocol.Action, cols []string,
 		changed := append([]string(nil), x.Columns...)
 		a.access(x)
 		if len(a.accesses) > before {
+			a.runs(r.From, next, changed)
 			a.cascade(r.From, next, changed, depth+1)
 		}
 	}
@@ -314,6 +323,7 @@ func (a *analysis) deleteStmt(x *pg.DeleteStmt, up *scope) []column {
 	s.items = append([]*item{it}, s.items...)
 	a.where(x.WhereClause, s)
 	a.access(protocol.Access{Action: protocol.Delete, Object: ref.rel.object()})
+	a.runs(ref.rel, protocol.Delete, nil)
 	a.base(ref.rel, protocol.Delete, 0)
 	a.cascade(ref.rel, protocol.Delete, nil, 0)
 	return a.returning(x.ReturningList, it, s)
@@ -352,11 +362,13 @@ func (a *analysis) mergeStmt(x *pg.MergeStmt, up *scope) []column {
 				a.copied(a.expr(v, in), rel.object().String())
 			}
 			a.access(protocol.Access{Action: protocol.Insert, Object: rel.object(), Columns: cols})
+			a.runs(rel, protocol.Insert, nil)
 			a.base(rel, protocol.Insert, 0)
 		case pg.CmdType_CMD_UPDATE:
 			a.set(w.TargetList, ref, s)
 		case pg.CmdType_CMD_DELETE:
 			a.access(protocol.Access{Action: protocol.Delete, Object: rel.object()})
+			a.runs(rel, protocol.Delete, nil)
 			a.base(rel, protocol.Delete, 0)
 			a.cascade(rel, protocol.Delete, nil, 0)
 		case pg.CmdType_CMD_NOTHING:

@@ -110,6 +110,47 @@ func TestSensitive(t *testing.T) {
 	}
 }
 
+// TestTriggers checks that a trigger goes with the write unless a rule names it.
+func TestTriggers(t *testing.T) {
+	c, err := shopCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	plain := view(t, fmt.Sprintf(shopPolicy, ""))
+	named := view(t, fmt.Sprintf(shopPolicy, "")+`    - {name: no-hook, effect: deny, actions: [call], on: [app.on_note]}
+`)
+	for text, runs := range map[string]bool{
+		"INSERT INTO app.notes VALUES (2, 'x')":                                      true,
+		"UPDATE app.notes SET body = 'y' WHERE id = 1":                               true,
+		"UPDATE app.notes SET id = 2 WHERE id = 1":                                   false, // UPDATE OF body
+		"DELETE FROM app.notes WHERE id = 1":                                         false,
+		"COPY app.notes FROM STDIN":                                                  true,
+		"SELECT * FROM app.notes":                                                    false,
+		"INSERT INTO app.notes VALUES (1) ON CONFLICT (id) DO UPDATE SET body = 'x'": true,
+	} {
+		j, _ := sql.Judge(c, plain, &protocol.Query{Text: text}, sql.Options{})
+		if j.Refusal != nil {
+			t.Errorf("%q: %v", text, j.Refusal)
+			continue
+		}
+		found := false
+		for _, x := range j.Plans[0].Statement.Accesses {
+			found = found || x.Action == protocol.Call && x.Object.Name == "on_note" && x.Implied == "trigger note on app.notes"
+		}
+		if found != runs {
+			t.Errorf("%q: runs the trigger is not %v: %+v", text, runs, j.Plans[0].Statement.Accesses)
+		}
+		j, _ = sql.Judge(c, named, &protocol.Query{Text: text}, sql.Options{})
+		if (j.Refusal != nil) != runs {
+			t.Errorf("%q: with a rule that denies the trigger: %v", text, j.Refusal)
+		}
+	}
+	// The call itself is not allowed by that.
+	if j, _ := sql.Judge(c, plain, &protocol.Query{Text: "SELECT app.on_note()"}, sql.Options{}); j.Refusal == nil {
+		t.Error("a trigger's function may be called")
+	}
+}
+
 // TestParameterTypes checks that a parameter is not a way to run a function.
 func TestParameterTypes(t *testing.T) {
 	c, err := shopCatalog()
