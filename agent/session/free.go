@@ -29,6 +29,27 @@ func (g *Gate) Pass(_ context.Context, text string) *protocol.Judgement {
 	return sql.Unread(g.view, text)
 }
 
+// known is the catalog to judge by. Where everything is allowed, an old one will do.
+func (g *Gate) known(ctx context.Context) (*sql.Catalog, error) {
+	if _, open := g.view.Open(); open {
+		if c := g.catalog.known.Load(); c != nil {
+			return c, nil
+		}
+	}
+	return g.catalog.current(ctx)
+}
+
+// mayDefine reports whether a statement that was not understood may well have
+// changed the catalog.
+func mayDefine(p *protocol.Plan) bool {
+	switch p.Statement.Tag {
+	case "SELECT", "INSERT", "UPDATE", "DELETE", "MERGE", "COPY", "EXPLAIN", "SET", "SHOW", "RESET",
+		"DECLARE CURSOR", "FETCH", "MOVE", "PREPARE":
+		return false
+	}
+	return p.Effect.Kind == protocol.NoEffect || p.Effect.Kind == protocol.AnyEffect || p.Effect.Kind == protocol.Executes
+}
+
 // setting judges a parameter of the startup packet.
 func (g *Gate) setting(name, _ string) *protocol.Refusal {
 	if _, open := g.view.Open(); open || g.view.Observe() || postgres.HarmlessSetting(name) {

@@ -17,6 +17,15 @@ type registry struct {
 	sessions map[uint32][]*session // by process id, which several servers may share
 }
 
+// keyVersion is the version whose cancel keys a client gets: long ones only if it
+// can read them and would get them from the server too, which has them since 18.
+func (h *hello) keyVersion(up *upstream) uint32 {
+	if up.major < 18 {
+		return version30
+	}
+	return h.version
+}
+
 // add gives s its key: a process id, and as many random bytes as version has.
 func (r *registry) add(s *session, pid, version uint32) (key []byte) {
 	size := 4

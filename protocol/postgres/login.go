@@ -33,6 +33,7 @@ type upstream struct {
 	secret []byte
 	status byte
 	rest   []byte // read beyond the first ReadyForQuery
+	major  int    // of server_version, 0 if it is not told
 }
 
 // login logs in on conn, which it closes if that fails. The error is a Refusal
@@ -170,6 +171,9 @@ func (l *loginState) message(ctx context.Context, kind byte, body []byte) (bool,
 		if why := pinned(string(name), string(value)); why != nil {
 			return false, why
 		}
+		if string(name) == "server_version" {
+			l.up.major = major(value)
+		}
 		l.up.hello = appendMessage(l.up.hello, 'S', body, "", "")
 		return false, nil
 	case 'K':
@@ -291,4 +295,16 @@ func loginRefused(body []byte) error {
 	}
 	return &protocol.Refusal{Code: code, Message: string(reportField(body, 'M')),
 		Detail: string(reportField(body, 'D')), Hint: string(reportField(body, 'H'))}
+}
+
+// major is the first number of a server's version.
+func major(version []byte) int {
+	n := 0
+	for _, b := range version {
+		if b < '0' || b > '9' || n > 1000 {
+			break
+		}
+		n = 10*n + int(b-'0')
+	}
+	return n
 }

@@ -129,7 +129,7 @@ func (se *session) run(ctx context.Context, h *hello) error {
 		se.core.epoch = se.cfg.Epoch
 		se.core.lastEpoch = se.cfg.Epoch()
 	}
-	key := s.keys.add(se, se.up.pid, h.version)
+	key := s.keys.add(se, se.up.pid, h.keyVersion(se.up))
 	defer s.keys.remove(se)
 
 	first := appendMessage(nil, 'R', []byte{0, 0, 0, 0}, "", "")
