@@ -141,22 +141,15 @@ static __always_inline __u64 current_workload(__u64 *leaf)
 }
 
 /*
- * socket_workload gives the enrolled cgroup that a TCP socket was born in, the deepest
- * if there are several, or 0. A socket keeps the cgroup of its birth, whoever uses it,
- * and accepted ones have that of the listener. In *below it leaves whether the socket
- * was born below the parent, or so deep that it cannot be told.
+ * workload_above gives the enrolled cgroup that a cgroup is or is below of, the deepest
+ * if there are several, or 0. In *below it leaves 1 if it is below the parent, and 2 if
+ * it is too deep to tell.
  */
-static __always_inline __u64 socket_workload(struct bpf_sock *sk, int *below)
+static __always_inline __u64 workload_above(struct cgroup *at, int *below)
 {
-	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
 	struct cgroup_subsys_state *up;
-	struct cgroup *at;
 	__u64 id;
 
-	*below = 0;
-	if (!tcp)
-		return 0;
-	at = tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup;
 	for (int i = 0; i < DEPTH + HEIGHT; i++) {
 		id = at->kn->id;
 		if (bpf_map_lookup_elem(&workloads, &id)) {
@@ -174,6 +167,18 @@ static __always_inline __u64 socket_workload(struct bpf_sock *sk, int *below)
 	}
 	*below = 2;
 	return 0;
+}
+
+/*
+ * socket_workload gives the workload that a TCP socket was born in. A socket keeps the
+ * cgroup of its birth, whoever uses it, and accepted ones have that of the listener.
+ */
+static __always_inline __u64 socket_workload(struct bpf_sock *sk, int *below)
+{
+	struct tcp_sock *tcp = bpf_skc_to_tcp_sock(sk);
+
+	*below = 0;
+	return tcp ? workload_above(tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup, below) : 0;
 }
 
 /* refuse makes connect(2) fail with ECONNREFUSED, or EPERM where the kernel is older. */

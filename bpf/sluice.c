@@ -21,6 +21,7 @@
 #include "bind6.c"
 #include "egress.c"
 #include "veth.c"
+#include "unix.c"
 
 char LICENSE[] SEC("license") = "GPL";
 

@@ -116,6 +116,24 @@ type SluiceTuple struct {
 	Pad        uint32
 }
 
+type SluiceUnixName struct {
+	_      structs.HostLayout
+	Length uint32
+	Name   [112]uint8
+}
+
+type SluiceUnixPlace struct {
+	_        structs.HostLayout
+	Netns    uint64
+	Endpoint uint32
+	Pad      uint32
+}
+
+type SluiceUnixProxy struct {
+	_    structs.HostLayout
+	Name [24]uint8
+}
+
 type SluiceWorkload struct {
 	_       structs.HostLayout
 	Waiting int64
@@ -134,6 +152,8 @@ const (
 	SluiceMapPlaces          = "places"
 	SluiceMapPorts           = "ports"
 	SluiceMapSettings        = "settings"
+	SluiceMapUnixNames       = "unix_names"
+	SluiceMapUnixProxies     = "unix_proxies"
 	SluiceMapWorkloads       = "workloads"
 	SluiceProgSluiceAccept   = "sluice_accept"
 	SluiceProgSluiceBind4    = "sluice_bind4"
@@ -144,12 +164,14 @@ const (
 	SluiceProgSluiceEgress   = "sluice_egress"
 	SluiceProgSluiceGate4    = "sluice_gate4"
 	SluiceProgSluiceGate6    = "sluice_gate6"
+	SluiceProgSluiceGateUnix = "sluice_gate_unix"
 	SluiceProgSluiceLookup   = "sluice_lookup"
 	SluiceProgSluicePeer4    = "sluice_peer4"
 	SluiceProgSluicePeer6    = "sluice_peer6"
 	SluiceProgSluiceSendmsg4 = "sluice_sendmsg4"
 	SluiceProgSluiceSendmsg6 = "sluice_sendmsg6"
 	SluiceProgSluiceSockops  = "sluice_sockops"
+	SluiceProgSluiceUnix     = "sluice_unix"
 	SluiceProgSluiceVeth     = "sluice_veth"
 	SluiceVarAgentId         = "agent_id"
 	SluiceVarAgentLevel      = "agent_level"
@@ -220,12 +242,14 @@ type SluiceProgramSpecs struct {
 	SluiceEgress   *ebpf.ProgramSpec `ebpf:"sluice_egress"`
 	SluiceGate4    *ebpf.ProgramSpec `ebpf:"sluice_gate4"`
 	SluiceGate6    *ebpf.ProgramSpec `ebpf:"sluice_gate6"`
+	SluiceGateUnix *ebpf.ProgramSpec `ebpf:"sluice_gate_unix"`
 	SluiceLookup   *ebpf.ProgramSpec `ebpf:"sluice_lookup"`
 	SluicePeer4    *ebpf.ProgramSpec `ebpf:"sluice_peer4"`
 	SluicePeer6    *ebpf.ProgramSpec `ebpf:"sluice_peer6"`
 	SluiceSendmsg4 *ebpf.ProgramSpec `ebpf:"sluice_sendmsg4"`
 	SluiceSendmsg6 *ebpf.ProgramSpec `ebpf:"sluice_sendmsg6"`
 	SluiceSockops  *ebpf.ProgramSpec `ebpf:"sluice_sockops"`
+	SluiceUnix     *ebpf.ProgramSpec `ebpf:"sluice_unix"`
 	SluiceVeth     *ebpf.ProgramSpec `ebpf:"sluice_veth"`
 }
 
@@ -233,16 +257,18 @@ type SluiceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceMapSpecs struct {
-	Counters  *ebpf.MapSpec `ebpf:"counters"`
-	Endpoints *ebpf.MapSpec `ebpf:"endpoints"`
-	Handovers *ebpf.MapSpec `ebpf:"handovers"`
-	Intents   *ebpf.MapSpec `ebpf:"intents"`
-	Listeners *ebpf.MapSpec `ebpf:"listeners"`
-	Origins   *ebpf.MapSpec `ebpf:"origins"`
-	Places    *ebpf.MapSpec `ebpf:"places"`
-	Ports     *ebpf.MapSpec `ebpf:"ports"`
-	Settings  *ebpf.MapSpec `ebpf:"settings"`
-	Workloads *ebpf.MapSpec `ebpf:"workloads"`
+	Counters    *ebpf.MapSpec `ebpf:"counters"`
+	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
+	Handovers   *ebpf.MapSpec `ebpf:"handovers"`
+	Intents     *ebpf.MapSpec `ebpf:"intents"`
+	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
+	Origins     *ebpf.MapSpec `ebpf:"origins"`
+	Places      *ebpf.MapSpec `ebpf:"places"`
+	Ports       *ebpf.MapSpec `ebpf:"ports"`
+	Settings    *ebpf.MapSpec `ebpf:"settings"`
+	UnixNames   *ebpf.MapSpec `ebpf:"unix_names"`
+	UnixProxies *ebpf.MapSpec `ebpf:"unix_proxies"`
+	Workloads   *ebpf.MapSpec `ebpf:"workloads"`
 }
 
 // SluiceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -287,16 +313,18 @@ func (o *SluiceObjects) Close() error {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluiceMaps struct {
-	Counters  *ebpf.Map `ebpf:"counters"`
-	Endpoints *ebpf.Map `ebpf:"endpoints"`
-	Handovers *ebpf.Map `ebpf:"handovers"`
-	Intents   *ebpf.Map `ebpf:"intents"`
-	Listeners *ebpf.Map `ebpf:"listeners"`
-	Origins   *ebpf.Map `ebpf:"origins"`
-	Places    *ebpf.Map `ebpf:"places"`
-	Ports     *ebpf.Map `ebpf:"ports"`
-	Settings  *ebpf.Map `ebpf:"settings"`
-	Workloads *ebpf.Map `ebpf:"workloads"`
+	Counters    *ebpf.Map `ebpf:"counters"`
+	Endpoints   *ebpf.Map `ebpf:"endpoints"`
+	Handovers   *ebpf.Map `ebpf:"handovers"`
+	Intents     *ebpf.Map `ebpf:"intents"`
+	Listeners   *ebpf.Map `ebpf:"listeners"`
+	Origins     *ebpf.Map `ebpf:"origins"`
+	Places      *ebpf.Map `ebpf:"places"`
+	Ports       *ebpf.Map `ebpf:"ports"`
+	Settings    *ebpf.Map `ebpf:"settings"`
+	UnixNames   *ebpf.Map `ebpf:"unix_names"`
+	UnixProxies *ebpf.Map `ebpf:"unix_proxies"`
+	Workloads   *ebpf.Map `ebpf:"workloads"`
 }
 
 func (m *SluiceMaps) Close() error {
@@ -310,6 +338,8 @@ func (m *SluiceMaps) Close() error {
 		m.Places,
 		m.Ports,
 		m.Settings,
+		m.UnixNames,
+		m.UnixProxies,
 		m.Workloads,
 	)
 }
@@ -349,12 +379,14 @@ type SluicePrograms struct {
 	SluiceEgress   *ebpf.Program `ebpf:"sluice_egress"`
 	SluiceGate4    *ebpf.Program `ebpf:"sluice_gate4"`
 	SluiceGate6    *ebpf.Program `ebpf:"sluice_gate6"`
+	SluiceGateUnix *ebpf.Program `ebpf:"sluice_gate_unix"`
 	SluiceLookup   *ebpf.Program `ebpf:"sluice_lookup"`
 	SluicePeer4    *ebpf.Program `ebpf:"sluice_peer4"`
 	SluicePeer6    *ebpf.Program `ebpf:"sluice_peer6"`
 	SluiceSendmsg4 *ebpf.Program `ebpf:"sluice_sendmsg4"`
 	SluiceSendmsg6 *ebpf.Program `ebpf:"sluice_sendmsg6"`
 	SluiceSockops  *ebpf.Program `ebpf:"sluice_sockops"`
+	SluiceUnix     *ebpf.Program `ebpf:"sluice_unix"`
 	SluiceVeth     *ebpf.Program `ebpf:"sluice_veth"`
 }
 
@@ -369,12 +401,14 @@ func (p *SluicePrograms) Close() error {
 		p.SluiceEgress,
 		p.SluiceGate4,
 		p.SluiceGate6,
+		p.SluiceGateUnix,
 		p.SluiceLookup,
 		p.SluicePeer4,
 		p.SluicePeer6,
 		p.SluiceSendmsg4,
 		p.SluiceSendmsg6,
 		p.SluiceSockops,
+		p.SluiceUnix,
 		p.SluiceVeth,
 	)
 }

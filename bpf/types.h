@@ -109,6 +109,24 @@ struct place {
 	__u32 pad;
 };
 
+/* A unix_name is a path, or an abstract name with the NUL before it. */
+struct unix_name {
+	__u32 length;
+	__u8 name[112];
+};
+
+/* A unix_place is an endpoint in a network namespace. */
+struct unix_place {
+	__u64 netns;
+	__u32 endpoint;
+	__u32 pad;
+};
+
+/* A unix_proxy is the abstract name that the agent listens on. */
+struct unix_proxy {
+	__u8 name[24];
+};
+
 /* A setting is kept for the agent that adopts; programs have it as constants. */
 struct setting {
 	__u64 parent;

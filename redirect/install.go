@@ -46,6 +46,8 @@ var hooks = []hook{
 	{bpf.SluiceProgSluiceBind4, ebpf.AttachCGroupInet4Bind, onParent},
 	{bpf.SluiceProgSluiceBind6, ebpf.AttachCGroupInet6Bind, onParent},
 	{bpf.SluiceProgSluiceEgress, ebpf.AttachCGroupInetEgress, onParent},
+	{bpf.SluiceProgSluiceUnix, ebpf.AttachCgroupUnixConnect, onParent},
+	{bpf.SluiceProgSluiceGateUnix, ebpf.AttachCgroupUnixConnect, onRoot},
 }
 
 // wanted tells if this installation has the hook.
@@ -55,6 +57,10 @@ func (k *Kernel) wanted(h hook) bool {
 		return !k.options.NoGuard
 	case bpf.SluiceProgSluiceGate4, bpf.SluiceProgSluiceGate6:
 		return k.parent.id != rootID // the programs on the parent see every socket then
+	case bpf.SluiceProgSluiceUnix:
+		return k.unix
+	case bpf.SluiceProgSluiceGateUnix:
+		return k.unix && k.parent.id != rootID
 	}
 	return true
 }
@@ -71,6 +77,11 @@ func (k *Kernel) install() error {
 	spec := k.spec.Copy()
 	delete(spec.Programs, bpf.SluiceProgSluiceLookup)
 	delete(spec.Programs, bpf.SluiceProgSluiceVeth)
+	for _, h := range hooks {
+		if !k.wanted(h) {
+			delete(spec.Programs, h.program)
+		}
+	}
 	c, err := ebpf.NewCollectionWithOptions(spec, ebpf.CollectionOptions{MapReplacements: k.maps})
 	if err != nil {
 		return fmt.Errorf("load programs: %w", err)

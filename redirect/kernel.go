@@ -51,6 +51,7 @@ type Kernel struct {
 	spec    *ebpf.CollectionSpec // with its constants set
 	maps    map[string]*ebpf.Map
 	setting bpf.SluiceSetting
+	unix    bool // the kernel can redirect unix sockets
 
 	mu        sync.Mutex // of what follows, and of changes to the kernel's side
 	pins      *pins      // nil when closed
@@ -64,7 +65,7 @@ type Kernel struct {
 //
 // Several installations can live side by side, each with a Pin and a Parent of its own.
 func Open(o Options) (*Kernel, error) {
-	k := &Kernel{options: o, log: o.Log, listeners: map[uint64]*Listener{}}
+	k := &Kernel{options: o, log: o.Log, unix: hasUnix(), listeners: map[uint64]*Listener{}}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}

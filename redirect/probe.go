@@ -58,7 +58,7 @@ func Probe() []Finding {
 	for _, h := range helpers {
 		found = append(found, h.probe())
 	}
-	return append(found, probeTCX(), probeDestroy(), probeMPTCP(), probeTransports())
+	return append(found, probeTCX(), probeUnix(), probeDestroy(), probeMPTCP(), probeTransports())
 }
 
 func finding(name string, missing Level, without string, err error) Finding {
@@ -196,6 +196,7 @@ var helpers = []helperProbe{
 	{"connect", ebpf.CGroupSockAddr, asm.FnGetNetnsCookie, Fatal, ""},
 	{"connect", ebpf.CGroupSockAddr, asm.FnGetCurrentAncestorCgroupId, Fatal, ""},
 	{"connect", ebpf.CGroupSockAddr, asm.FnGetCurrentUidGid, Fatal, ""},
+	{"connect", ebpf.CGroupSockAddr, asm.FnSkcToTcpSock, Fatal, "since 5.10"},
 	{"connect", ebpf.CGroupSockAddr, asm.FnKtimeGetBootNs, Fatal, ""},
 	{"connect", ebpf.CGroupSockAddr, asm.FnSetRetval, Degraded, "refused connections see EPERM"},
 	{"connect", ebpf.CGroupSockAddr, asm.FnGetCurrentPidTgid, Degraded, "records lack the process"},
@@ -226,6 +227,13 @@ func probeTCX() Finding {
 	}
 	p.Close()
 	return Finding{"tcx", Good, "available"}
+}
+
+func probeUnix() Finding {
+	if !hasUnix() {
+		return Finding{"program connect_unix", Degraded, "not in this kernel (6.7): unix sockets are not redirected; mount the proxy's socket over theirs"}
+	}
+	return Finding{"program connect_unix", Good, "available: abstract names are enforced, paths are a convenience"}
 }
 
 func probeDestroy() Finding {

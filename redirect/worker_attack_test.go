@@ -352,3 +352,11 @@ func gatewayAct([]string) string {
 	}
 	return "no neighbour"
 }
+
+func unixTo(fd int, name string) string {
+	defer unix.Close(fd)
+	if err := unix.Connect(fd, &unix.SockaddrUnix{Name: name}); err != nil {
+		return errno(err)
+	}
+	return greeting(fd)
+}

@@ -430,19 +430,23 @@ var acts = map[string]func([]string) string{
 		}
 		return itoa(i.Index)
 	},
-	"gateway":  gatewayAct,
-	"lost":     lostAct,
-	"tuple":    tupleAct,
-	"pending":  pendingAct,
-	"hang":     hangAct,
-	"open":     openAct,
-	"opened":   openedAct,
-	"accepted": acceptedAct,
-	"option":   optionAct,
-	"netstat":  netstatAct,
-	"pass":     passAct,
-	"take":     takeAct,
-	"uring":    uringAct,
+	"unix": func(a []string) string {
+		return unixTo(socket(unix.AF_UNIX, unix.SOCK_STREAM, 0), a[0])
+	},
+	"unixpassed": func(a []string) string { return unixTo(3, a[0]) },
+	"gateway":    gatewayAct,
+	"lost":       lostAct,
+	"tuple":      tupleAct,
+	"pending":    pendingAct,
+	"hang":       hangAct,
+	"open":       openAct,
+	"opened":     openedAct,
+	"accepted":   acceptedAct,
+	"option":     optionAct,
+	"netstat":    netstatAct,
+	"pass":       passAct,
+	"take":       takeAct,
+	"uring":      uringAct,
 	// abandon NAME disconnects a socket and leaves it open.
 	"abandon": func(a []string) string { return errno2(disconnect(kept[a[0]])) },
 }
