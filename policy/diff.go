@@ -8,9 +8,9 @@ import (
 
 // A Change is the difference between two Sets that one sentence tells.
 type Change struct {
-	Text    string
-	Widens  bool // somebody may do, or see, more than before
-	Narrows bool
+	Text    string `json:"text"`
+	Widens  bool   `json:"widens,omitempty"` // somebody may do, or see, more than before
+	Narrows bool   `json:"narrows,omitempty"`
 }
 
 // Diff says what changes if next takes the place of old, in plain sentences, what
@@ -25,15 +25,7 @@ func Diff(old, next *Set) []Change {
 	for _, g := range group(missing(before, after)) {
 		changes = append(changes, g.change(false))
 	}
-	slices.SortStableFunc(changes, func(a, b Change) int {
-		switch {
-		case a.Widens == b.Widens:
-			return strings.Compare(a.Text, b.Text)
-		case a.Widens:
-			return -1
-		}
-		return 1
-	})
+	sortChanges(changes)
 	return changes
 }
 

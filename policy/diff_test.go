@@ -56,3 +56,43 @@ func TestDiff(t *testing.T) {
 		t.Errorf("%v", rights)
 	}
 }
+
+func TestDiffTables(t *testing.T) {
+	tables := map[string][]policy.Table{"shop": {
+		{Schema: "app", Name: "c", Columns: []string{"id", "name", "ssn"}},
+		{Schema: "app", Name: "d", Columns: []string{"id"}},
+	}}
+	labels := "  sensitive: [{tag: ssn, columns: [\"app.c.ssn\"], mask: {keepLast: 4}}]\n"
+	old := load(t, with(labels, `
+  rules:
+    - {name: read, effect: allow, actions: [select], on: [app.c], columns: [id]}
+    - {name: gone, effect: allow, actions: [delete], on: [app.d]}
+    - {name: write, effect: allow, actions: [update], on: [app.c], columns: [name]}
+`))
+	next := load(t, with(labels, `
+  rules:
+    - {name: read, effect: allow, actions: [select], on: ["app.*"]}
+    - {name: write, effect: approve, actions: [update], on: [app.c], columns: [name]}
+`))
+	var got []string
+	for _, c := range policy.DiffTables(old, next, tables) {
+		got = append(got, c.Text)
+	}
+	want := []string{
+		"p (every workload) may now read 1 more column, masked {keepLast: 4}: app.c.ssn in shop",
+		"p (every workload) may now read 2 more columns: app.c.name, app.d.id in shop",
+		"p (every workload) may no longer delete from 1 table: app.d in shop",
+		"p (every workload) now needs approval to change 1 column: app.c.name in shop",
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Error(diff)
+	}
+	same := load(t, with(labels, `
+  rules:
+    - {name: read-all, effect: allow, actions: [select], on: [app.c, app.d]}
+    - {name: write, effect: approve, actions: [update], on: ["app.c.name"]}
+`))
+	if got := policy.DiffTables(next, same, tables); len(got) != 0 {
+		t.Errorf("the same rights in other words are told as %v", got)
+	}
+}

@@ -93,7 +93,7 @@ func judge(q *question, c *sql.Catalog, v *policy.View, text string) *protocol.J
 
 func policyExplain() *cobra.Command {
 	var q question
-	var as, output string
+	var as, output, state string
 	var verbose bool
 	cmd := &cobra.Command{
 		Use:   "explain --config FILE --as SUBJECT SQL",
@@ -111,7 +111,7 @@ namespace=, serviceAccount=, user=, uid=, exe=, label.KEY=, issuer=, subject=, g
 			if err != nil {
 				return usage{err}
 			}
-			set, db, c, err := q.open(cmd.Context())
+			set, db, c, err := q.openAt(cmd.Context(), state)
 			if err != nil {
 				return err
 			}
@@ -132,6 +132,7 @@ namespace=, serviceAccount=, user=, uid=, exe=, label.KEY=, issuer=, subject=, g
 	}
 	q.flags(cmd)
 	cmd.Flags().StringVar(&as, "as", "any", "the subject")
+	cmd.Flags().StringVar(&state, "state", "", "state directory whose kept catalog is used, in place of connecting to the database")
 	cmd.Flags().BoolVarP(&verbose, "verbose", "v", false, "show what the database gets, and the hint of a denial")
 	outputFlag(cmd, &output)
 	return cmd

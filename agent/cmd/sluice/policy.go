@@ -11,10 +11,10 @@ import (
 
 func policyCommand() *cobra.Command {
 	cmd := &cobra.Command{
-		Use: "policy", Short: "Check, explain and test policies", Args: noArgs,
+		Use: "policy", Short: "Check, explain, test, compare and make policies", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { return cmd.Help() },
 	}
-	cmd.AddCommand(policyCheck(), policyExplain(), policyTest(), policyCatalog())
+	cmd.AddCommand(policyCheck(), policyExplain(), policyTest(), policyDiff(), policySuggest(), policyCatalog())
 	return cmd
 }
 

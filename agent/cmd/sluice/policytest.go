@@ -4,66 +4,59 @@ import (
 	"errors"
 	"fmt"
 	"os"
-	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
-	"sluicegate.io/sluice/protocol"
+	"sluicegate.io/sluice/agent/rehearsal"
+	"sluicegate.io/sluice/policy/sql"
 )
 
 func policyTest() *cobra.Command {
 	var q question
+	var p past
+	var replay, state, output string
 	cmd := &cobra.Command{
-		Use: "test --config FILE", Short: "Run the tests that policies carry",
-		Long: "Run the tests that policies carry, for one Database. Exit status 1 says that one failed.",
+		Use: "test --config FILE [--replay STATE]", Short: "Run the tests that policies carry, or recordings, against policies",
+		Long: `Run the tests that policies carry, for one Database. Exit status 1 says that one failed.
+
+With --replay the statements recorded in a state directory are judged by the
+configuration, and what it would treat in another way is told. Exit status 1 says
+that something which ran would be refused, or held for a human.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			set, db, c, err := q.open(cmd.Context())
+			if replay != "" {
+				p.catalog, p.sel.Database = q.catalog, q.database
+				return replayPolicy(cmd, q.config, replay, output, &p)
+			}
+			set, db, c, err := q.openAt(cmd.Context(), state)
 			if err != nil {
 				return err
 			}
-			ran, failed := 0, 0
-			for _, p := range set.Policies() {
-				if !slices.Contains(p.Databases, db.Name) && !slices.Contains(p.Databases, "*") {
-					continue
+			ran, _, failures := rehearsal.Tests(set, time.Now(), func(name string) *sql.Catalog {
+				if name == db.Name {
+					return c
 				}
-				for _, t := range p.Tests {
-					if t.Database != "" && t.Database != db.Name {
-						continue
-					}
-					as := t.As
-					if as == nil && len(p.Subjects) > 0 {
-						as = p.Subjects[0].Example()
-					}
-					v, _ := set.View(as, db.Name, time.Now())
-					ran++
-					if got := worst(judge(&q, c, v, t.SQL)); got != t.Expect {
-						failed++
-						fmt.Fprintf(cmd.ErrOrStderr(), "%s: %s expected, and it is %s: %s\n", t.Pos, t.Expect, got, printable(t.SQL))
-					}
-				}
+				return nil
+			})
+			for _, f := range failures {
+				fmt.Fprintln(cmd.ErrOrStderr(), printable(f.Error()))
 			}
-			fmt.Fprintf(cmd.OutOrStdout(), "%d tests, %d failed\n", ran, failed)
-			if failed > 0 {
+			fmt.Fprintf(cmd.OutOrStdout(), "%d tests, %d failed\n", ran, len(failures))
+			if len(failures) > 0 {
 				return exit(statusFailed)
 			}
 			return nil
 		},
 	}
 	q.flags(cmd)
+	cmd.Flags().StringVar(&replay, "replay", "", "state directory whose recordings are judged in place of the tests")
+	cmd.Flags().StringVar(&state, "state", "", "state directory whose kept catalog is used, in place of connecting to the database")
+	cmd.Flags().StringVar(&p.sel.Subject, "subject", "", "with --replay: only recordings of this subject")
+	cmd.Flags().DurationVar(&p.since, "since", 0, "with --replay: only what was recorded in the last while, such as 24h")
+	cmd.MarkFlagDirname("replay")
+	cmd.MarkFlagDirname("state")
+	outputFlag(cmd, &output)
 	return cmd
-}
-
-// worst is the strictest verdict about a text.
-func worst(j *protocol.Judgement) protocol.Verdict {
-	if j.Refusal != nil {
-		return protocol.Deny
-	}
-	v := protocol.Allow
-	for i := range j.Plans {
-		v = min(v, j.Plans[i].Verdict)
-	}
-	return v
 }
 
 func policyCatalog() *cobra.Command {
