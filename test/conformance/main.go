@@ -7,8 +7,10 @@
 // allows everything and no column is sensitive; regress runs under enforce:
 // observe, in which statements that the analysis cannot follow pass.
 //
-// It prints one line a suite and leaves what each run printed in the folder that
-// -out names. Exit status 1 means that something differed. Needs root.
+// It prints one line a suite, below it what differs and, with -v, what differs for
+// a reason that is known (explained.go), and leaves what each run printed in the
+// folder that -out names. Exit status 1 means that something differs that nobody
+// has explained. Needs root.
 package main
 
 import (
@@ -31,6 +33,7 @@ func main() {
 	only := flag.String("suites", "pgx,pq,regress,pgbench,dump", "which suites to run")
 	run := flag.String("run", "", "run only tests (pgx, pq) or files (regress) that match")
 	enforce := flag.String("enforce", "", "enforce or observe; default observe for regress, else enforce")
+	verbose := flag.Bool("v", false, "list what differs for a known reason")
 	flag.Parse()
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt)
@@ -56,7 +59,7 @@ func main() {
 		if err != nil {
 			fatal(fmt.Errorf("%s: %w", name, err))
 		}
-		result.print(name)
+		result.print(name, *verbose)
 		differs = differs || len(result.differs) > 0
 	}
 	if differs {
@@ -100,15 +103,23 @@ type result struct {
 	same    int
 	counts  map[string]int // of short outcomes, direct
 	differs []string       // "part: direct outcome, through outcome"
+	// explained is what differs for a reason that is known, as "part: why".
+	explained []string
 }
 
-func (r result) print(name string) {
+func (r result) print(name string, verbose bool) {
 	var counts []string
 	for _, k := range slices.Sorted(maps.Keys(r.counts)) {
 		counts = append(counts, fmt.Sprintf("%d %s", r.counts[k], k))
 	}
-	fmt.Printf("%s: %d same (%s directly), %d differ\n", name, r.same, strings.Join(counts, ", "), len(r.differs))
+	fmt.Printf("%s: %d same, %d explained, %d differ (directly: %s)\n",
+		name, r.same, len(r.explained), len(r.differs), strings.Join(counts, ", "))
 	for _, d := range r.differs {
 		fmt.Println("   ", d)
+	}
+	if verbose {
+		for _, d := range r.explained {
+			fmt.Println("    explained:", d)
+		}
 	}
 }

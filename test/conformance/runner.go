@@ -52,6 +52,8 @@ func (r *runner) compare(ctx context.Context, s suite) (result, error) {
 		direct, through := got[0][part], got[1][part]
 		if direct == through {
 			res.same++
+		} else if why := explained(s.name, part); why != "" {
+			res.explained = append(res.explained, part+": "+why)
 		} else {
 			res.differs = append(res.differs, fmt.Sprintf("%s: directly %s, through %s", part, short(direct), short(through)))
 		}
