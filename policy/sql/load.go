@@ -65,6 +65,9 @@ func LoadCatalog(ctx context.Context, q Querier) (c *Catalog, err error) {
 func Epoch(ctx context.Context, q Querier) (string, error) {
 	var epoch string
 	err := q.Query(ctx, EpochQuery, func(v [][]byte) error {
+		if len(v) != 1 {
+			return fmt.Errorf("%d columns where 1 is expected", len(v))
+		}
 		epoch = string(v[0])
 		return nil
 	})

@@ -233,8 +233,16 @@ func (a *analysis) maskSQL(m *masked, c *Column, ref string) string {
 
 // maskType tells package mask what it has to know of a type.
 func (a *analysis) maskType(oid uint32, mod int32) (mask.Type, bool) {
+	return a.maskTypeIn(oid, mod, 0)
+}
+
+// maxTypes bounds how deep types are made of others: the server's word is not
+// taken for it that they end.
+const maxTypes = 64
+
+func (a *analysis) maskTypeIn(oid uint32, mod int32, depth int) (mask.Type, bool) {
 	t := a.c.TypeByOID(oid)
-	if t == nil {
+	if t == nil || t.Kind == "" || depth > maxTypes {
 		return mask.Type{}, false
 	}
 	m := mask.Type{OID: oid, Name: quote(t.Schema) + "." + quote(t.Name), Mod: mod, Kind: byte(t.Kind[0]), Labels: t.Labels}
@@ -242,12 +250,12 @@ func (a *analysis) maskType(oid uint32, mod int32) (mask.Type, bool) {
 		m.Category = t.Category[0]
 	}
 	if t.Element != 0 {
-		if e, ok := a.maskType(t.Element, mod); ok {
+		if e, ok := a.maskTypeIn(t.Element, mod, depth+1); ok {
 			m.Elem = &e
 		}
 	}
 	if t.Kind == DomainType && t.Base != 0 {
-		if b, ok := a.maskType(t.Base, t.Typmod); ok {
+		if b, ok := a.maskTypeIn(t.Base, t.Typmod, depth+1); ok {
 			m.Base = &b
 		}
 	}
