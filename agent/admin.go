@@ -4,8 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"net/http"
+	"slices"
 	"syscall"
 	"time"
 
@@ -118,7 +120,7 @@ func stream(w http.ResponseWriter, events func(func(*record.Event, error) bool))
 
 // conditions must hold for the agent to be ready.
 func (p *proxy) conditions() []metrics.Condition {
-	return []metrics.Condition{
+	all := []metrics.Condition{
 		{Name: "policy", Check: func() error {
 			if p.server == nil || p.server.Rules() == nil {
 				return errors.New("no configuration in force")
@@ -143,6 +145,12 @@ func (p *proxy) conditions() []metrics.Condition {
 			return nil
 		}},
 	}
+	if f := p.facts.Load(); f != nil {
+		for _, name := range slices.Sorted(maps.Keys(f.Failing)) {
+			all = append(all, metrics.Condition{Name: name, Check: func() error { return errors.New(f.Failing[name]) }})
+		}
+	}
+	return all
 }
 
 // sources are what metrics read.

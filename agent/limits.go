@@ -75,9 +75,16 @@ func raiseFiles(sessions int) error {
 	if l.Cur >= want {
 		return nil
 	}
-	l.Cur, l.Max = want, max(want, l.Max)
-	if err := unix.Setrlimit(unix.RLIMIT_NOFILE, &l); err != nil {
-		return fmt.Errorf("%d open files for %d sessions: %w (fs.nr_open bounds it)", want, sessions, err)
+	before := l.Cur
+	for _, hard := range []uint64{max(want, l.Max), l.Max} {
+		l.Cur, l.Max = min(want, hard), hard
+		if unix.Setrlimit(unix.RLIMIT_NOFILE, &l) == nil {
+			before = l.Cur
+			break
+		}
+	}
+	if before < want {
+		return fmt.Errorf("%d sessions take %d open files and %d are allowed: raise LimitNOFILE of the unit, or fs.nr_open", sessions, want, before)
 	}
 	return nil
 }

@@ -22,7 +22,7 @@ func (r *redirector) openMetrics() error {
 	}
 	l, err := net.Listen("tcp", address)
 	if err != nil {
-		return fmt.Errorf("listen for metrics: %w", err)
+		return fmt.Errorf("listen for metrics (metrics.listen of kind Agent): %w", err)
 	}
 	defer l.Close()
 	f, err := l.(*net.TCPListener).File()

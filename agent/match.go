@@ -46,9 +46,10 @@ type nameEndpoint struct {
 	port uint16
 	db   *policy.Database
 
-	mu    sync.Mutex
-	addrs map[netip.Addr]time.Time // when it was last in an answer
-	asked time.Time
+	mu     sync.Mutex
+	addrs  map[netip.Addr]time.Time // when it was last in an answer
+	asked  time.Time
+	failed error // of the last look-up
 }
 
 // newMatcher compiles the endpoints of set. What old knows of names is kept.
@@ -136,7 +137,7 @@ func (m *matcher) resolve(ctx context.Context, n *nameEndpoint, recent time.Dura
 	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
 	defer cancel()
 	addrs, err := m.lookup(ctx, n.host)
-	n.asked = time.Now()
+	n.asked, n.failed = time.Now(), err
 	if err != nil {
 		return // what was known stays
 	}

@@ -69,7 +69,8 @@ type redirector struct {
 	swap     sync.Mutex // one configuration change at a time
 	telling  sync.Mutex
 	stopping atomic.Bool
-	ailing   map[string]bool // problems that were logged; under telling
+	ailing   map[string]bool   // problems that were logged; under telling
+	failed   map[string]string // what failing said last; under telling
 
 	accepting chan struct{}
 	handling  sync.WaitGroup

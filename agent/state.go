@@ -12,7 +12,10 @@ import (
 	"syscall"
 )
 
-// FallbackUID is the user and group id of the proxy where the configured account
+// defaultUser is the account of the proxy that package policy assumes.
+const defaultUser = "sluice"
+
+// FallbackUID is the user and group id of the proxy where the default account
 // does not exist. systemd and the usual distributions leave this number alone.
 const FallbackUID = 60987
 
@@ -21,6 +24,9 @@ func account(name string) (uid, gid uint32, err error) {
 	u, err := user.Lookup(name)
 	var unknown user.UnknownUserError
 	if errors.As(err, &unknown) || errors.Is(err, fs.ErrNotExist) {
+		if name != defaultUser {
+			return 0, 0, fmt.Errorf("user %s of kind Agent: no such account on this host", name)
+		}
 		return FallbackUID, FallbackUID, nil
 	}
 	if err != nil {
@@ -51,11 +57,11 @@ type state struct {
 func prepare(dir, records string, uid, gid uint32) (state, error) {
 	s := state{dir: dir, private: PrivateDir(dir), records: records}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return s, fmt.Errorf("make state directory: %w", err)
+		return s, fmt.Errorf("make state directory (stateDir of kind Agent, or --state): %w", err)
 	}
 	for _, d := range []string{s.private, s.records} {
 		if err := os.MkdirAll(d, 0o700); err != nil {
-			return s, fmt.Errorf("make state directory: %w", err)
+			return s, fmt.Errorf("make state directory (stateDir of kind Agent, or --state): %w", err)
 		}
 		if err := give(d, uid, gid); err != nil {
 			return s, fmt.Errorf("give state directory to the proxy: %w", err)
@@ -103,7 +109,7 @@ func maskKey(dir string) ([]byte, error) {
 	// Linked into place, so that of several agents that start at once one wins.
 	tmp, err := os.CreateTemp(dir, ".mask.key-*")
 	if err != nil {
-		return nil, fmt.Errorf("make mask key: %w", err)
+		return nil, fmt.Errorf("make mask key in the state directory: %w", err)
 	}
 	defer os.Remove(tmp.Name())
 	_, err = tmp.Write(key)
@@ -111,12 +117,12 @@ func maskKey(dir string) ([]byte, error) {
 		err = cerr
 	}
 	if err != nil {
-		return nil, fmt.Errorf("make mask key: %w", err)
+		return nil, fmt.Errorf("make mask key in the state directory: %w", err)
 	}
 	if err := os.Link(tmp.Name(), path); errors.Is(err, fs.ErrExist) {
 		return os.ReadFile(path)
 	} else if err != nil {
-		return nil, fmt.Errorf("make mask key: %w", err)
+		return nil, fmt.Errorf("make mask key in the state directory: %w", err)
 	}
 	return key, nil
 }

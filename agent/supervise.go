@@ -187,6 +187,7 @@ func (r *redirector) facts() *channel.Facts {
 		}
 	}
 	f.Problems, f.Warnings = r.health()
+	f.Failing = r.failing()
 	for _, w := range r.set.Workloads() {
 		f.Workloads = append(f.Workloads, channel.Workload(w))
 	}

@@ -11,6 +11,7 @@ type Facts struct {
 	Refusals  map[string]uint64    `json:"refusals,omitempty"`
 	Problems  []string             `json:"problems,omitempty"` // of redirect's Health
 	Warnings  []string             `json:"warnings,omitempty"` // of what does not make it less ready
+	Failing   map[string]string    `json:"failing,omitempty"`  // conditions that do not hold, such as credential/shop
 	Workloads []Workload           `json:"workloads"`
 	Restarts  uint64               `json:"restarts"` // of the proxy
 

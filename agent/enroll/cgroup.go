@@ -29,7 +29,7 @@ func Mount() (string, error) {
 			return unescape(fields[4]), nil
 		}
 	}
-	return "", errors.New("find cgroup2: not mounted")
+	return "", errors.New("cgroup2 is not mounted: mount -t cgroup2 none /sys/fs/cgroup; see sluice doctor")
 }
 
 // unescape undoes the octal escapes of mountinfo.

@@ -132,6 +132,12 @@ func TestPlaceholder(t *testing.T) {
 	if _, err := p.connect(); code(err) != "28P01" {
 		t.Errorf("with another password = %v, want 28P01", err)
 	}
+	for range 100 { // it is counted when the connection has ended
+		if p.traffic.Foreign.Load() > 0 {
+			break
+		}
+		time.Sleep(20 * time.Millisecond)
+	}
 	if n := p.traffic.Foreign.Load(); n != 1 {
 		t.Errorf("%d foreign credentials counted, want 1", n)
 	}

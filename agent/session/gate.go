@@ -128,7 +128,10 @@ func (g *Gate) Judge(ctx context.Context, q *protocol.Query) *protocol.Judgement
 			return g.noCatalog(ctx, err)
 		}
 		if fresh != cat {
-			j, _ = g.rules.cache.Judge(fresh, g.view, q)
+			j, stale = g.rules.cache.Judge(fresh, g.view, q)
+		}
+		if stale && g.changes {
+			j = uncommitted(j)
 		}
 	}
 	g.s.o.Traffic.Decision.Observe(time.Since(began))
