@@ -58,6 +58,7 @@ type Server struct {
 	epoch    atomic.Uint64 // of the rules
 	catalogs catalogs
 	words    decisions
+	checks   checks
 	spent    *policy.Ledger
 	room     room
 
@@ -74,7 +75,7 @@ func NewServer(o Options) *Server {
 	s := &Server{o: o, live: make(map[*Gate]struct{}), spent: policy.NewLedger(o.Accounts)}
 	s.wire = postgres.NewServer(postgres.Options{Log: o.Log})
 	s.catalogs.init(o.Log, o.Traffic)
-	s.catalogs.loaded = o.Loaded
+	s.catalogs.loaded = s.loaded
 	return s
 }
 
@@ -87,6 +88,9 @@ func (s *Server) Swap(r *Rules) {
 	}
 	s.rules.Store(r)
 	s.epoch.Add(1)
+	for _, k := range s.catalogs.list() {
+		s.check(k.key.resource, k.known.Load())
+	}
 }
 
 // Rules returns what is in force, nil before the first Swap.
