@@ -54,6 +54,7 @@ conformance: build ## Suites of pgx, lib/pq and PostgreSQL itself, direct and th
 	@scripts/setup.sh test
 	$(GO) run ./test/conformance
 test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
+	@scripts/setup.sh kernels
 	@test/kernels/run-all.sh
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
 	@scripts/fuzz.sh 30m

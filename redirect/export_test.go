@@ -9,18 +9,14 @@ import (
 // FillHandovers leaves no room in the table of handovers; the result makes room again.
 func (k *Kernel) FillHandovers() (undo func(), err error) {
 	m := k.maps[bpf.SluiceMapHandovers]
-	n := uint64(0)
-	for ; ; n++ {
-		key := bpf.SluiceTuple{Netns: 1<<63 + n}
-		if err := m.Put(&key, &bpf.SluiceHandover{}); err != nil {
-			break
-		}
+	keys := make([]bpf.SluiceTuple, m.MaxEntries())
+	for i := range keys {
+		keys[i].Netns = 1<<63 + uint64(i)
 	}
-	return func() {
-		for ; n > 0; n-- {
-			m.Delete(&bpf.SluiceTuple{Netns: 1<<63 + n - 1})
-		}
-	}, nil
+	if _, err := m.BatchUpdate(keys, make([]bpf.SluiceHandover, len(keys)), nil); err != nil {
+		return nil, err
+	}
+	return func() { m.BatchDelete(keys, nil) }, nil
 }
 
 // RedirectAddress is where IPv4 connections to one destination are sent.

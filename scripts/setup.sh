@@ -3,7 +3,7 @@
 # does nothing when it is all there. It expects Debian 12 with Go, gcc, git and
 # make; where it is not root, it only says what is missing.
 #
-#   scripts/setup.sh [demo|test|bench]
+#   scripts/setup.sh [demo|test|bench|kernels]
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
@@ -26,6 +26,14 @@ want postgresql-client psql
 want iproute2 ip
 want python3-psycopg /usr/lib/python3/dist-packages/psycopg
 case $purpose in
+kernels)
+	want qemu-system-x86 qemu-system-x86_64
+	want qemu-system-common /usr/lib/qemu/virtiofsd
+	want busybox-static busybox
+	want cpio cpio
+	want kmod depmod /sbin/depmod
+	want nftables nft /usr/sbin/nft
+	;;
 test | bench)
 	want pgbouncer pgbouncer /usr/sbin/pgbouncer
 	;;
