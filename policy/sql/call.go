@@ -131,7 +131,7 @@ func (a *analysis) allowedCode(f *Function, of string) {
 // call analyses a function call.
 func (a *analysis) call(x *pg.FuncCall, s *scope) value {
 	f := names(x.Funcname)
-	all := a.functions(f, x.Location)
+	all := fitting(a.functions(f, x.Location), x)
 	aggregate := false
 	for _, fn := range all {
 		aggregate = aggregate || fn.Kind == AggregateFunction
@@ -198,6 +198,20 @@ func (a *analysis) call(x *pg.FuncCall, s *scope) value {
 	if out.typ == boolOID && !aggregate {
 		a.condition(out, "a comparison by function "+f[len(f)-1])
 		return value{typ: boolOID}
+	}
+	return out
+}
+
+// fitting leaves out what the server cannot pick by the number of arguments.
+func fitting(all []*Function, x *pg.FuncCall) []*Function {
+	if x.AggWithinGroup || x.FuncVariadic {
+		return all
+	}
+	out := filter(all, func(f *Function) bool {
+		return f.Variadic || f.Kind == Procedure || len(x.Args) <= len(f.Args) && len(x.Args) >= len(f.Args)-f.Defaults
+	})
+	if len(out) == 0 {
+		return all
 	}
 	return out
 }

@@ -166,6 +166,8 @@ var statements = []struct{ text, want string }{
 	{`SELECT to_tsvector('english', name) @@ to_tsquery('alice') FROM app.customers WHERE id=1`, `\|t`},
 	{`SELECT pg_read_file('/etc/passwd')`, `!pg_read_file is not allowed`},
 	{`SELECT * FROM pg_ls_dir('.')`, `!pg_ls_dir is not allowed`},
+	{`SELECT ts_rewrite('a & b'::tsquery, 'a'::tsquery, 'c'::tsquery)`, `'b' & 'c'|'c' & 'b'`},
+	{`SELECT ts_rewrite('a & b'::tsquery, 'SELECT ''a''::tsquery, ssn::tsquery FROM app.customers')`, `!ts_rewrite is not allowed`},
 	{`SELECT "lower"('A'), pg_catalog.lower('B')`, `a\|b`},
 	{`SELECT nosuch(1)`, `!nosuch is not there`},
 	// Views, inheritance, partitions
