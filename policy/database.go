@@ -63,6 +63,7 @@ type Database struct {
 	// ClientPasswordFile holds the placeholder of ClientSCRAM. It opens nothing but
 	// this door: the database has another password.
 	ClientPasswordFile string
+	AuditAs            string // setting of the server's session that names the subject, "" for none
 	Sensitive          []Sensitive
 	Clear              []Pattern // columns that are known to be harmless, whatever Unlabelled says
 	Unlabelled         Unlabelled

@@ -2,6 +2,7 @@ package policy
 
 import (
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 
@@ -21,6 +22,7 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 			word[ClientAuth]{"trust", ClientTrust}, word[ClientAuth]{"token", ClientToken},
 			word[ClientAuth]{"scram", ClientSCRAM}))},
 		field{"clientPasswordFile", noted(&file, d.path(&db.ClientPasswordFile, "clientPasswordFile"))},
+		field{"auditAs", d.auditAs(&db.AuditAs)},
 		field{"sensitive", d.sensitive(&db.Sensitive)},
 		field{"clear", d.patterns(&db.Clear, "clear", shapeColumn)},
 		field{"unlabelled", choice(d, &db.Unlabelled, "unlabelled",
@@ -51,6 +53,18 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 // noted keeps the node of a field, for errors about several of them.
 func noted(to *ast.Node, f func(ast.Node)) func(ast.Node) {
 	return func(n ast.Node) { *to = n; f(n) }
+}
+
+// customSetting matches a setting that PostgreSQL lets anyone invent.
+var customSetting = regexp.MustCompile(`^[a-z_][a-z0-9_]*\.[a-z_][a-z0-9_]*$`)
+
+func (d *decoder) auditAs(to *string) func(ast.Node) {
+	return func(n ast.Node) {
+		d.into(to, "auditAs")(n)
+		if *to != "" && *to != "application_name" && (!customSetting.MatchString(*to) || len(*to) > 63) {
+			d.errorf(n, "auditAs is application_name, or a setting of your own such as sluice.subject")
+		}
+	}
 }
 
 func (d *decoder) enforce(to *Enforcement) func(ast.Node) {

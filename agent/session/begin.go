@@ -86,11 +86,19 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	s.live[g] = struct{}{}
 	s.mu.Unlock()
 	s.o.Traffic.Sessions.Add(1)
-	return g, &postgres.SessionConfig{
+	out := &postgres.SessionConfig{
 		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth,
 		Epoch: g.Epoch, Blocks: s.o.Store.Waits(), ClientAuth: clientAuth,
-		Setting: g.setting,
-	}, nil
+		Setting: g.setting, Settings: g.audit(db),
+	}
+	if believe := clientAuth.Token; believe != nil {
+		out.ClientAuth.Token = func(ctx context.Context, password string) *protocol.Refusal {
+			why := believe(ctx, password)
+			out.Settings = g.audit(db) // the token says more about the subject
+			return why
+		}
+	}
+	return g, out, nil
 }
 
 // start is the first event of the session's log.

@@ -118,6 +118,12 @@ func (a *analysis) behind(from, to int, k pg.Token) (text string) {
 	return strings.TrimSpace(a.text[int(a.scan()[i].End):to])
 }
 
+// audits reports whether a setting names the subject in the server's own audit.
+func audits(v *policy.View, setting string) bool {
+	db := v.Database()
+	return db != nil && db.AuditAs != "" && strings.EqualFold(db.AuditAs, setting)
+}
+
 // discards is the effect of DISCARD. The sequences' values and the plans are
 // nobody's names; temporary tables are part of how names resolve.
 func discards(x *pg.DiscardStmt) protocol.Effect {

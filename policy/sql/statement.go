@@ -294,6 +294,9 @@ func (a *analysis) setting(x *pg.VariableSetStmt) outcome {
 	a.tag = "SET"
 	o := outcome{tag: "SET"}
 	rule := BuiltinSetting(x.Name)
+	if audits(a.v, x.Name) {
+		a.settingRefused(protocol.Set, x.Name, "set: it names who is connected")
+	}
 	switch x.Kind {
 	case pg.VariableSetKind_VAR_SET_VALUE:
 		words := make([]string, 0, len(x.Args))

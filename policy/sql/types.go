@@ -291,7 +291,7 @@ func (a *analysis) settingCall(f *Function, x *pg.FuncCall) {
 		return
 	}
 	to, ok2 := literal(1)
-	if f.Name != "set_config" || !ok || !ok2 || !rule.Allows(to) {
+	if f.Name != "set_config" || !ok || !ok2 || !rule.Allows(to) || audits(a.v, setting) {
 		a.denyFunction(f, x.Location)
 	}
 	if rule.Path {

@@ -86,12 +86,12 @@ func (s *Server) open(ctx context.Context, a Accepted, h *hello) (*session, erro
 	if cfg == nil || cfg.Gate == nil || cfg.Dial == nil {
 		return nil, &protocol.Refusal{Code: "42501", Message: "this connection is not allowed"}
 	}
+	if err := authenticate(ctx, h, &cfg.ClientAuth, s.opts.StartupTimeout); err != nil {
+		return nil, err
+	}
 	settings, why := judgeSettings(h.startup.Settings, cfg.Settings, cfg.Setting)
 	if why != nil {
 		return nil, why
-	}
-	if err := authenticate(ctx, h, &cfg.ClientAuth, s.opts.StartupTimeout); err != nil {
-		return nil, err
 	}
 	limited, stop := context.WithTimeout(ctx, s.opts.ConnectTimeout)
 	defer stop()
