@@ -46,6 +46,9 @@ func Run(ctx context.Context, o Options) error {
 			r.log.Warn("redirection not closed", "error", err)
 		}
 	}()
+	if err := r.capture(ctx); err != nil {
+		return err
+	}
 	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept})
 	if err := errors.Join(r.openMetrics(), r.openAdmin()); err != nil {
 		return err

@@ -91,6 +91,9 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 			o.Warn(why)
 		}
 	}
+	if err := r.capture(ctx); err != nil {
+		return StatusAgent, err
+	}
 	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept})
 	if err := r.set.Add(enroll.Target{Name: "exec", Path: p.command}); err != nil {
 		return StatusAgent, err

@@ -191,12 +191,18 @@ func source(c *policy.Credential) credential.Source {
 	return nil
 }
 
-// run serves with an opened kernel until ctx is done.
-func (r *redirector) run(ctx context.Context, grace time.Duration) error {
+// capture tells the kernel what to redirect. It comes before anything is enrolled:
+// what a process has open to an endpoint is destroyed as it is enrolled, and only that.
+func (r *redirector) capture(ctx context.Context) error {
 	r.rules.Load().matcher.poll(ctx)
 	if err := r.kernel.SetEndpoints(r.rules.Load().matcher.endpoints()); err != nil {
 		return fmt.Errorf("capture endpoints: %w", err)
 	}
+	return nil
+}
+
+// run serves with an opened kernel, which captures endpoints, until ctx is done.
+func (r *redirector) run(ctx context.Context, grace time.Duration) error {
 	g, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, func() { r.stopping.Store(true) })()
 	g.Go(func() error { return r.supervise(ctx, grace) })
