@@ -86,19 +86,22 @@ func (a *analysis) maintenance(n *pg.Node) (outcome, bool) {
 // touched notes a relation whose values an error may quote: those of its rows, and
 // of a view those of the rows below it.
 func (a *analysis) touched(rel *Relation) {
-	a.sensitive = a.sensitive || a.covers(rel, 0)
+	if !a.sensitive {
+		a.sensitive = !rel.System() && (a.masksOf(rel) != nil || len(rel.Depends) > 0 && a.covers(rel, make(map[*Relation]bool)))
+	}
 }
 
 // covers reports whether anything is masked of a relation or of what is below it.
-func (a *analysis) covers(rel *Relation, depth int) bool {
-	if rel.System() || depth > maxViews {
+func (a *analysis) covers(rel *Relation, seen map[*Relation]bool) bool {
+	if rel.System() || seen[rel] {
 		return false
 	}
+	seen[rel] = true
 	if a.masksOf(rel) != nil {
 		return true
 	}
 	for _, d := range rel.Depends {
-		if r := a.c.RelationByOID(d.Relation); r != nil && r != rel && a.covers(r, depth+1) {
+		if r := a.c.RelationByOID(d.Relation); r != nil && r != rel && a.covers(r, seen) {
 			return true
 		}
 	}

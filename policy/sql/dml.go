@@ -60,6 +60,7 @@ func (a *analysis) unruled(rel *Relation, event string, at int32) {
 
 // base notes that writing to a view writes to what is below it.
 func (a *analysis) base(rel *Relation, action protocol.Action, depth int) {
+	a.step()
 	if rel.Kind != View || depth > maxViews {
 		return
 	}
@@ -246,6 +247,7 @@ func (a *analysis) set(list []*pg.Node, ref *reference, s *scope) {
 // cascade notes what foreign keys do when rows of rel are deleted or columns of
 // it change.
 func (a *analysis) cascade(rel *Relation, action protocol.Action, cols []string, depth int) {
+	a.step()
 	if depth > maxViews {
 		return
 	}

@@ -14,6 +14,7 @@ func (a *analysis) runs(rel *Relation, action protocol.Action, cols []string) {
 }
 
 func (a *analysis) runsOn(rel *Relation, action protocol.Action, cols []string, depth int) {
+	a.step()
 	if depth > maxViews {
 		a.fail("54001", -1, "relations are nested too deep")
 	}
