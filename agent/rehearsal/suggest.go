@@ -173,11 +173,17 @@ func (d *drafter) learn(r *Run) error {
 	}
 	g.runs = append(g.runs, r)
 	d.Learned += r.Count
+	for i := range j.Plans {
+		for _, a := range j.Plans[i].Statement.Accesses {
+			// A trigger's function goes with the write, and needs no right.
+			if a.Action == protocol.Call && a.Object.Kind == protocol.Function && a.Implied == "" {
+				called[policy.Pattern{Schema: a.Object.Schema, Name: a.Object.Name}.String()] = true
+			}
+		}
+		g.plan(r, &j.Plans[i])
+	}
 	for f := range called {
 		g.functions[f] += r.Count
-	}
-	for i := range j.Plans {
-		g.plan(r, &j.Plans[i])
 	}
 	if len(j.Plans) > 0 {
 		for i, c := range j.Plans[0].Columns {
@@ -218,6 +224,9 @@ func (g *group) plan(r *Run, p *protocol.Plan) {
 	st := &p.Statement
 	for i := range st.Accesses {
 		a := &st.Accesses[i]
+		if a.Action == protocol.Call && a.Object.Kind == protocol.Function {
+			continue // is one of functions
+		}
 		k := right{a.Object, a.Action, false}
 		upsert := a.Action == protocol.Update && st.Tag == "INSERT"
 		switch a.Action {
