@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
@@ -80,6 +81,9 @@ func (r *redirector) reload(ctx context.Context) {
 		r.log.Error("endpoints not captured", "error", err)
 	}
 	r.set.Want(targets(next.set))
+	if changed := settled(old.set.Agent(), next.set.Agent()); len(changed) > 0 {
+		r.log.Warn("settings of kind Agent changed that wait for the next start", "settings", strings.Join(changed, ", "))
+	}
 	r.reloads.Add(1)
 	r.refused.Store(nil)
 	r.log.Info("configuration in force", "generation", next.generation)
@@ -91,6 +95,22 @@ func (r *redirector) read() (*rules, error) {
 		return nil, err
 	}
 	return r.compile(set, files)
+}
+
+// settled names the settings that differ and are read when an agent starts.
+func settled(old, next *policy.Agent) []string {
+	var changed []string
+	for name, differs := range map[string]bool{
+		"user": old.User != next.User, "stateDir": old.State != next.State, "runDir": old.Run != next.Run,
+		"bpfDir": old.BPF != next.BPF, "cgroup": old.Cgroup != next.Cgroup, "metrics": old.Metrics != next.Metrics,
+		"admin.socket": old.Admin.Socket != next.Admin.Socket, "record": old.Record != next.Record, "log": old.Log != next.Log,
+	} {
+		if differs {
+			changed = append(changed, name)
+		}
+	}
+	slices.Sort(changed)
+	return changed
 }
 
 // fail notes that a configuration was refused; the last good one stays.
