@@ -110,8 +110,11 @@ func (j *joins) join(c *net.UnixConn) (why string, err error) {
 	if err != nil {
 		return "", err
 	}
-	if strings.HasPrefix(own, j.dir+"/") {
-		return "", nil // it is enrolled already
+	if strings.HasPrefix(own, j.dir+"/") || j.r.set.Within(own) {
+		return "", nil // it is enrolled already, and stays what it is
+	}
+	if strings.HasPrefix(own, filepath.Join(j.r.mount, folder, execPrefix)) {
+		return "", errors.New("the process belongs to another sluice exec on this host, and stays there")
 	}
 	path := filepath.Join(j.dir, strconv.Itoa(pid)+"-"+strconv.FormatUint(j.next.Add(1), 10))
 	if err := os.Mkdir(path, 0o755); err != nil {

@@ -18,6 +18,9 @@ import (
 // folder is our cgroup below the mount of cgroup2.
 const folder = "sluice"
 
+// execPrefix begins the names of the cgroups of each `sluice exec` in it.
+const execPrefix = "exec-"
+
 // place is the cgroups of one `sluice exec`: the agent's own, and one in which
 // what is enrolled lives, with the programs on it.
 type place struct {
@@ -34,7 +37,7 @@ type place struct {
 func newPlace(mount, pins string) (*place, error) {
 	var id [4]byte
 	rand.Read(id[:])
-	name := "exec-" + strconv.Itoa(os.Getpid()) + "-" + hex.EncodeToString(id[:])
+	name := execPrefix + strconv.Itoa(os.Getpid()) + "-" + hex.EncodeToString(id[:])
 	base := filepath.Join(mount, folder, name)
 	p := &place{mount: mount, base: base, agent: filepath.Join(base, "agent"), parent: filepath.Join(base, "workload"),
 		pin: filepath.Join(pins, name)}
@@ -93,7 +96,7 @@ func sweep(mount, pins string) []error {
 		return all
 	}
 	for _, e := range entries {
-		rest, found := strings.CutPrefix(e.Name(), "exec-")
+		rest, found := strings.CutPrefix(e.Name(), execPrefix)
 		digits, _, _ := strings.Cut(rest, "-")
 		pid, err := strconv.Atoi(digits)
 		path := filepath.Join(mount, folder, e.Name())

@@ -159,6 +159,26 @@ func (s *Set) Lookup(cgroupID uint64) (t Target, path string, ok bool) {
 	return e.target, e.path, true
 }
 
+// Within reports whether a cgroup is that of a target or below it, also of one that
+// is still looked for.
+func (s *Set) Within(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	below := func(dir string) bool { return path == dir || strings.HasPrefix(path, dir+"/") }
+	for _, e := range s.enrolled {
+		if below(e.path) {
+			return true
+		}
+	}
+	for _, t := range s.wanted {
+		if t.Cgroup != "" && below(filepath.Join(s.mount, t.Cgroup)) || t.Path != "" && below(t.Path) ||
+			t.Unit != "" && strings.Contains(path+"/", "/"+t.Unit+"/") {
+			return true
+		}
+	}
+	return false
+}
+
 // Workloads lists all targets.
 func (s *Set) Workloads() []Workload {
 	s.mu.Lock()
