@@ -140,8 +140,8 @@ func (w way) client(ctx context.Context, dir string, env []string, log string, a
 	return advice.ReplaceAll([]byte(out.String()), nil), err
 }
 
-// advice is what sluice exec says of running a command with root's privileges.
-var advice = regexp.MustCompile(`(?m)^sluice exec: NOT ENFORCED .*\n`)
+// advice is what sluice exec and its log say on their own standard error.
+var advice = regexp.MustCompile(`(?m)^(sluice exec: NOT ENFORCED|time=\S+ level=).*\n`)
 
 var testLine = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+)`)
 
