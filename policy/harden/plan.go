@@ -50,7 +50,7 @@ func New(c *sql.Catalog, set *policy.Set, database string, o Options) (*Plan, er
 	case db == nil:
 		return nil, fmt.Errorf("there is no Database %q", database)
 	case db.Mode != policy.ModeRole:
-		return nil, fmt.Errorf("Database %q has mode: inline, which needs nothing in the database; write mode: role to harden it", database)
+		return nil, fmt.Errorf("kind Database %q has mode: inline, which needs nothing in the database; write mode: role to harden it", database)
 	}
 	profiles, err := set.Profiles(database)
 	if err != nil {

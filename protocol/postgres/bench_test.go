@@ -2,13 +2,11 @@ package postgres_test
 
 import (
 	"context"
-	"io"
 	"net"
 	"sync"
 	"testing"
 
 	"sluicegate.io/sluice/protocol"
-	"sluicegate.io/sluice/protocol/postgres"
 )
 
 // nothing is the cheapest Gate there can be.
@@ -49,27 +47,4 @@ func listen(t testing.TB, serve func(net.Conn)) string {
 		}
 	}()
 	return ln.Addr().String()
-}
-
-func relay(t testing.TB, addr string) string {
-	return listen(t, func(client net.Conn) {
-		defer client.Close()
-		up, err := net.Dial("tcp", addr)
-		if err != nil {
-			return
-		}
-		defer up.Close()
-		go func() { io.Copy(up, client); up.(*net.TCPConn).CloseWrite() }()
-		io.Copy(client, up)
-	})
-}
-
-func trivial(t testing.TB, addr string) string {
-	srv := postgres.NewServer(postgres.Options{})
-	return listen(t, func(client net.Conn) {
-		srv.Serve(context.Background(), postgres.Accepted{Conn: client, Open: func(_ context.Context, s *postgres.Startup) (*postgres.SessionConfig, *protocol.Refusal) {
-			return &postgres.SessionConfig{Gate: nothing{}, User: s.User, Database: s.Database,
-				Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }}, nil
-		}})
-	})
 }

@@ -3,12 +3,16 @@
 package postgres_test
 
 import (
+	"context"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"sluicegate.io/sluice/protocol"
+	"sluicegate.io/sluice/protocol/postgres"
 	"strconv"
 	"testing"
 
@@ -56,4 +60,27 @@ func TestThroughput(t *testing.T) {
 				best["direct"], best["relay"], best["session"], best["session"]/best["relay"])
 		}
 	}
+}
+
+func relay(t testing.TB, addr string) string {
+	return listen(t, func(client net.Conn) {
+		defer client.Close()
+		up, err := net.Dial("tcp", addr)
+		if err != nil {
+			return
+		}
+		defer up.Close()
+		go func() { io.Copy(up, client); up.(*net.TCPConn).CloseWrite() }()
+		io.Copy(client, up)
+	})
+}
+
+func trivial(t testing.TB, addr string) string {
+	srv := postgres.NewServer(postgres.Options{})
+	return listen(t, func(client net.Conn) {
+		srv.Serve(context.Background(), postgres.Accepted{Conn: client, Open: func(_ context.Context, s *postgres.Startup) (*postgres.SessionConfig, *protocol.Refusal) {
+			return &postgres.SessionConfig{Gate: nothing{}, User: s.User, Database: s.Database,
+				Dial: func(ctx context.Context) (net.Conn, error) { return new(net.Dialer).DialContext(ctx, "tcp", addr) }}, nil
+		}})
+	})
 }

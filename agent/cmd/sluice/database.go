@@ -264,7 +264,7 @@ func dialAdmin(ctx context.Context, db *policy.Database, given string) (*postgre
 	word, _ := u.User.Password()
 	word = pick(word, os.Getenv("PGPASSWORD"))
 	if host == "" {
-		return nil, usage{fmt.Errorf("Database %s names no server: say where it is with --admin or PGHOST", db.Name)}
+		return nil, usage{fmt.Errorf("kind Database %s names no server: say where it is with --admin or PGHOST", db.Name)}
 	}
 	network, address := "tcp", net.JoinHostPort(host, port)
 	var config *tls.Config
