@@ -194,6 +194,9 @@ func (a *analysis) call(x *pg.FuncCall, s *scope) value {
 		}
 		return value{typ: int8OID}
 	}
+	if f[len(f)-1] == "generate_series" {
+		a.condition(v, "generate_series") // how many rows there are depends on it
+	}
 	out := a.result(all, args)
 	if out.typ == boolOID && !aggregate {
 		a.condition(out, "a comparison by function "+f[len(f)-1])

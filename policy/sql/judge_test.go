@@ -236,6 +236,7 @@ var statements = []struct{ text, want string }{
 	{`LOAD 'x'`, `!LoadStmt`},
 	{`SELECT 1; SELECT v FROM app.secrets`, `!not allowed`},
 	// Attempts
+	{`SELECT generate_series(1, ascii(ssn)) FROM app.customers WHERE id=1`, `!cannot be used in generate_series`},
 	{`SELECT * FROM app.v_stats`, `!v_stats is not allowed`},
 	{`UPDATE app.v_ruled SET n = 1`, `!has a rule`},
 	{`SET search_path = app, pg_catalog; SELECT json_value('a', '$')`, `!not known to servers|\|`},
