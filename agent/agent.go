@@ -130,7 +130,7 @@ func Uninstall(o Options) error {
 		return fmt.Errorf("remove redirection: %w", err)
 	}
 	enroll.Join(r.mount, os.Getpid())
-	os.Remove(commands) // fails while commands run, which is fine
+	enroll.RemoveTree(commands) // fails while commands run, which is fine
 	os.Remove(filepath.Dir(commands))
 	os.Remove(own)
 	os.Remove(filepath.Join(r.mount, folder))

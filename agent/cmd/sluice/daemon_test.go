@@ -13,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"sluicegate.io/sluice/agent/enroll"
 )
 
 // TestDaemon enrolls a process that already runs, and speaks to the daemon as root
@@ -119,7 +121,7 @@ func TestDaemon(t *testing.T) {
 			t.Errorf("uninstall: %v %s", err, out)
 		}
 		for range 50 {
-			if os.Remove(cgroup); os.Remove(filepath.Dir(cgroup)) == nil {
+			if enroll.RemoveTree(filepath.Dir(cgroup)) == nil {
 				break
 			}
 			time.Sleep(20 * time.Millisecond)
