@@ -39,6 +39,8 @@ func TestDirect(t *testing.T) {
 					if problem := c.CheckDirect(got, effect(t, server, db, c)); problem != "" {
 						t.Error(problem)
 					}
+					// What a case leaves behind in its role would meet the next one.
+					server.Exec(t, "postgres", "ALTER ROLE app_rw RESET ALL")
 				})
 			}
 		})
