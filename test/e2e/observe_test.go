@@ -62,7 +62,11 @@ func TestObserve(t *testing.T) {
 	if shown := run("replay", "--speed", "0", id); !strings.Contains(shown, "OBSERVE") || !strings.Contains(shown, "would have been refused") {
 		t.Errorf("the recording does not say that it was watched:\n%s", shown)
 	}
-	// From recordings to a policy.
+	// From recordings to a policy. The catalog is kept beside them in the background.
+	eventually(t, "the catalog is kept", func() bool {
+		_, err := f.sluice.Run(ctx, "policy", "suggest", "--config", f.sluice.Config)
+		return err == nil
+	})
 	suggested := run("policy", "suggest", "--config", f.sluice.Config)
 	t.Log("\n" + suggested)
 	f.sluice.Configure(t, sluicetest.Options{
