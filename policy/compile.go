@@ -18,10 +18,6 @@ type rule struct {
 	function bool   // made of a Policy's functions: objects of kind Function only
 }
 
-// gives reports whether the rule adds rights; patterns are read narrowly then,
-// and widely where a rule takes rights away.
-func (r *rule) gives() bool { return r.Effect == protocol.Allow || r.Effect == protocol.Mask }
-
 func compileRules(p *Policy) []*rule {
 	out := make([]*rule, 0, len(p.Rules)+1)
 	for i := range p.Rules {

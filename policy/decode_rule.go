@@ -92,6 +92,7 @@ func (d *decoder) checkRule(r *Rule, n ast.Node, given map[string]ast.Node) {
 		d.checkBare(r)
 	}
 	d.checkAffected(r, at("match"), at("actions"))
+	d.checkScope(r, at("match"), at("actions"))
 }
 
 // checkBare refuses patterns that would match nothing: who writes "users" means
@@ -125,8 +126,7 @@ func (d *decoder) checkAffected(r *Rule, match, actions ast.Node) {
 	if a == nil {
 		return
 	}
-	gives := r.Effect == protocol.Allow || r.Effect == protocol.Mask
-	if gives && a.Over {
+	if r.gives() && a.Over {
 		d.errorf(match, `a rule that allows is bounded from above: write affected: "<=%d"`, a.N)
 	}
 	if r.Effect == protocol.Deny && !a.Over {
@@ -267,6 +267,7 @@ func (d *decoder) match(to *Match) func(ast.Node) {
 				}
 				to.Affected = &a
 			}},
+			field{"scope", d.scoped(&to.Scope)},
 			field{"time", func(n ast.Node) {
 				d.each(n, "time", func(e ast.Node) { to.Time = append(to.Time, d.window(e)) })
 				if len(to.Time) == 0 {

@@ -148,6 +148,9 @@ func (r *rule) phrase(on string, cols columns) string {
 	if f := r.Match.Filtered; f != nil && *f {
 		b.WriteString(" with a WHERE clause")
 	}
+	if s := r.Match.Scope; s != nil {
+		b.WriteString(" in rows picked by " + s.Column)
+	}
 	if n := smaller(r.Limits.Affected, r.below()); n > 0 {
 		b.WriteString(" of at most " + itoa(int(n)) + " rows")
 	}

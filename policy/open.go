@@ -26,7 +26,7 @@ func (v *View) openBy(rules []*rule) string {
 	}
 	id := ""
 	for _, r := range rules {
-		if r.Effect != protocol.Allow || r.Limits != (Limits{}) {
+		if r.Effect != protocol.Allow || r.Limits != (Limits{}) || r.Match.Scope != nil {
 			return ""
 		}
 		if r.all() {

@@ -41,6 +41,7 @@ spec:
 		{"except", "", strings.Replace(all, `["*"]`, `["*"], except: [app.secrets]`, 1), false},
 		{"a deny beside it", "", strings.Replace(all, "]}]", `]}, {effect: deny, actions: [drop]}]`, 1), false},
 		{"an approve beside it", "", strings.Replace(all, "]}]", `]}, {effect: approve, actions: [drop], on: ["*"]}]`, 1), false},
+		{"a scope beside it", "", strings.Replace(all, "]}]", `]}, {effect: allow, actions: [select], on: [a.b], match: {scope: {column: c, equals: 1}}}]`, 1), false},
 		{"conditional", "", strings.Replace(all, `["*"]`, `["*"], match: {filtered: true}`, 1), false},
 	}
 	for _, tt := range tests {

@@ -153,6 +153,9 @@ func (r *Rule) terms() string {
 	if a := r.Match.Affected; a != nil {
 		parts = append(parts, map[bool]string{true: "for more than ", false: "for at most "}[a.Over]+fmt.Sprint(a.N)+" rows")
 	}
+	if r.Match.Scope != nil {
+		parts = append(parts, r.Match.Scope.words())
+	}
 	for i := range r.Match.Time {
 		parts = append(parts, r.Match.Time[i].words())
 	}

@@ -81,6 +81,7 @@ type Match struct {
 	Filtered *bool
 	Affected *Affected
 	Time     []Window // any of
+	Scope    *Scope
 }
 
 // Affected bounds the number of rows that a statement changes. With Over the

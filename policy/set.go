@@ -3,6 +3,7 @@ package policy
 import (
 	"cmp"
 	"slices"
+	"strconv"
 	"sync"
 	"time"
 )
@@ -187,8 +188,16 @@ func (s *Set) View(sub *Subject, database string, at time.Time) (*View, time.Tim
 			}
 			key = append(key, open)
 		}
+		for _, r := range s.rules[p] {
+			if r.Match.Scope != nil && r.Match.Scope.ofSubject() {
+				for _, v := range r.Match.Scope.of(sub).Values {
+					key = append(strconv.AppendQuote(key, v), 1)
+				}
+				key = append(key, 2)
+			}
+		}
 	}
-	return s.intern(string(key), db, chosen, at), until
+	return s.intern(string(key), db, chosen, sub, at), until
 }
 
 // sooner returns the earliest of until and those of moments that are after at.
@@ -201,7 +210,7 @@ func sooner(until, at time.Time, moments ...time.Time) time.Time {
 	return until
 }
 
-func (s *Set) intern(key string, db *database, chosen []*Policy, at time.Time) *View {
+func (s *Set) intern(key string, db *database, chosen []*Policy, sub *Subject, at time.Time) *View {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if v := s.views[key]; v != nil {
@@ -210,7 +219,7 @@ func (s *Set) intern(key string, db *database, chosen []*Policy, at time.Time) *
 	if len(s.views) >= maxViews {
 		clear(s.views)
 	}
-	v := s.build(db, chosen, at)
+	v := s.build(db, chosen, sub, at)
 	s.views[key] = v
 	return v
 }

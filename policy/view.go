@@ -3,6 +3,7 @@ package policy
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"fmt"
 	"slices"
 	"sync"
 	"time"
@@ -19,7 +20,8 @@ type View struct {
 	shadow   *View  // with the policies that only observe, where others enforce
 	revealed map[string]bool
 	detect   []string
-	masks    bool // some rule has effect mask
+	masks    bool            // some rule has effect mask
+	scopes   map[*rule]Scope // of the rules that have one, for this subject
 	limits   Limits
 	limitOf  string // policy that set limits.Affected
 	budgets  []Budget
@@ -40,7 +42,7 @@ const (
 )
 
 // build makes the View of the policies chosen, at a time that decides about windows.
-func (s *Set) build(db *database, chosen []*Policy, at time.Time) *View {
+func (s *Set) build(db *database, chosen []*Policy, sub *Subject, at time.Time) *View {
 	var enforced []*Policy
 	for _, p := range chosen {
 		if p.Enforce == Enforce {
@@ -49,18 +51,18 @@ func (s *Set) build(db *database, chosen []*Policy, at time.Time) *View {
 	}
 	switch {
 	case len(enforced) == 0 && len(chosen) > 0, db.Enforce == Observe:
-		v := s.view(db, chosen, at)
+		v := s.view(db, chosen, sub, at)
 		v.observe = true
 		return v
 	case len(enforced) < len(chosen):
-		v := s.view(db, enforced, at)
-		v.shadow = s.view(db, chosen, at)
+		v := s.view(db, enforced, sub, at)
+		v.shadow = s.view(db, chosen, sub, at)
 		return v
 	}
-	return s.view(db, chosen, at)
+	return s.view(db, chosen, sub, at)
 }
 
-func (s *Set) view(db *database, chosen []*Policy, at time.Time) *View {
+func (s *Set) view(db *database, chosen []*Policy, sub *Subject, at time.Time) *View {
 	v := &View{
 		db: db, revealed: map[string]bool{},
 		objects: map[protocol.Object]*objectRules{}, results: map[question]answer{},
@@ -82,6 +84,13 @@ func (s *Set) view(db *database, chosen []*Policy, at time.Time) *View {
 			}
 			sum.Write([]byte("\x01" + r.Name))
 			v.masks = v.masks || r.Effect == protocol.Mask
+			if r.Match.Scope != nil {
+				if v.scopes == nil {
+					v.scopes = map[*rule]Scope{}
+				}
+				v.scopes[r] = r.Match.Scope.of(sub)
+				fmt.Fprintf(sum, "\x02%q", v.scopes[r].Values)
+			}
 			rules = append(rules, r)
 		}
 	}

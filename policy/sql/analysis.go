@@ -28,6 +28,7 @@ type judge struct {
 	made   []madePiece
 	known  *pieces // nil: nothing is remembered
 	holes  []hole
+	exact  bool // another constant may be judged otherwise
 	masks  map[*Relation][]*masked
 	budget *int
 	block  block
@@ -48,8 +49,9 @@ type analysis struct {
 	stars    []star
 	strips   map[*pg.ColumnRef]strip
 	inlines  map[*pg.ColumnRef]string
-	params   []uint32 // types that the workload declared
-	last     *column  // the latest that a reference was resolved to
+	bounds   map[*reference]bool // of what is changed and has a scope: whether there is a WHERE clause
+	params   []uint32            // types that the workload declared
+	last     *column             // the latest that a reference was resolved to
 
 	untested    int  // inside IS NULL or count: reading tells no value
 	into        bool // the next query may be a SELECT INTO

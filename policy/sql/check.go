@@ -131,11 +131,34 @@ func (k *checker) rule(name string, r *policy.Rule) {
 			k.note(r.Pos, "%s: no column is called %s", where, name)
 		}
 	}
+	if s := r.Match.Scope; s != nil {
+		k.scope(where, r, s)
+	}
 	if r.Effect == protocol.Mask {
 		for _, p := range r.On {
 			for _, name := range append([]string(nil), r.Columns...) {
 				p.Column = name
 				k.masks(r.Pos, where, r.Mask, k.columns(p))
+			}
+		}
+	}
+}
+
+// scope checks that the rows of what a rule is about can be told apart. Where they
+// can't, nothing of it is there.
+func (k *checker) scope(where string, r *policy.Rule, s *policy.Scope) {
+	for _, p := range r.On {
+		for _, rel := range k.relations(p) {
+			col := rel.Column(s.Column)
+			if slices.ContainsFunc(r.Except, func(x policy.Pattern) bool {
+				return x.Column == "" && part(x.Schema, rel.Schema) && part(x.Name, rel.Name)
+			}) {
+				continue
+			}
+			if col == nil {
+				k.note(p.Pos, "%s: scope: %s has no column %s, so nothing of it can be used", where, rel.object(), s.Column)
+			} else if _, ok := rowValues(k.c, col, s.Values); !ok {
+				k.note(p.Pos, "%s: scope: column %s of %s has not such values, so nothing of it can be used", where, s.Column, rel.object())
 			}
 		}
 	}

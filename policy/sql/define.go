@@ -42,6 +42,7 @@ func (a *analysis) maintenance(n *pg.Node) (outcome, bool) {
 		for _, r := range x.TruncateStmt.Relations {
 			rel := a.relationFor(r.GetRangeVar(), protocol.Truncate)
 			a.access(protocol.Access{Action: protocol.Truncate, Object: rel.object()})
+			a.outside(rel, "TRUNCATE")
 			a.touched(rel)
 			a.runs(rel, protocol.Truncate, nil)
 			if x.TruncateStmt.Behavior == pg.DropBehavior_DROP_CASCADE {
@@ -117,6 +118,7 @@ func (a *analysis) truncateCascade(rel *Relation, depth int) {
 		a.access(protocol.Access{Action: protocol.Truncate, Object: r.From.object(), Implied: "foreign key " + r.Key.Name + " of " + r.From.object().String()})
 		if len(a.accesses) > before {
 			a.touched(r.From)
+			a.outside(r.From, "TRUNCATE")
 			a.runs(r.From, protocol.Truncate, nil)
 			a.truncateCascade(r.From, depth+1)
 		}
@@ -271,6 +273,7 @@ func (a *analysis) keepsShape(rel *Relation) {
 	if rel.System() {
 		a.fail("42501", -1, "changing %s is not allowed", rel.object())
 	}
+	a.outside(rel, "changing or dropping it")
 	if a.masksOf(rel) != nil && a.refused == nil {
 		a.sensitive = true
 		a.refused = &protocol.Refusal{Code: "42501", Message: rel.object().String() + " has columns that are masked for you, and cannot be changed",
@@ -282,6 +285,9 @@ func (a *analysis) keepsShape(rel *Relation) {
 // would store is either the mask, or past every mask later.
 func (a *analysis) unmaskedOnly(what string) {
 	for _, r := range a.order {
+		if r.rows != nil {
+			a.outside(r.rel, what)
+		}
 		if r.masks != nil && a.refused == nil {
 			a.refused = &protocol.Refusal{Code: "42501",
 				Message: r.rel.object().String() + " has columns that are masked for you, and cannot be read by " + what}
@@ -353,6 +359,7 @@ func (a *analysis) tableElement(n *pg.Node, s *scope) {
 		}
 		if c.Pktable != nil {
 			rel := a.relation(c.Pktable)
+			a.outside(rel, "a foreign key")
 			a.access(protocol.Access{Action: protocol.Select, Object: rel.object()})
 			for _, n := range c.PkAttrs {
 				for i, m := range a.masksOf(rel) {

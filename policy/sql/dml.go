@@ -38,7 +38,7 @@ func (a *analysis) target(rv *pg.RangeVar, action protocol.Action, event string)
 	if ref := a.refs[rv]; ref != nil {
 		return ref
 	}
-	ref := &reference{rel: rel, rv: rv, masks: a.masksOf(rel), target: true}
+	ref := &reference{rel: rel, rv: rv, masks: a.masksOf(rel), rows: a.rowsOf(rel), target: true}
 	if a.refs == nil {
 		a.refs = make(map[*pg.RangeVar]*reference)
 	}
@@ -119,6 +119,7 @@ func (a *analysis) insertStmt(x *pg.InsertStmt, up *scope) []column {
 	ref := a.target(x.Relation, protocol.Insert, "insert")
 	rel := ref.rel
 	cols := a.written(rel, x.Cols, s)
+	a.inserted(ref, cols, x.SelectStmt.GetSelectStmt())
 	if x.SelectStmt != nil {
 		sel := x.SelectStmt.GetSelectStmt()
 		if sel == nil {
@@ -210,6 +211,7 @@ func (a *analysis) onConflict(c *pg.OnConflictClause, target *item, s *scope) {
 	if c.Action != pg.OnConflictAction_ONCONFLICT_UPDATE {
 		return
 	}
+	a.outside(rel, "ON CONFLICT DO UPDATE")
 	// EXCLUDED is what the statement itself wanted to insert.
 	ex := &item{alias: "excluded", rels: true, names: true}
 	for i := range rel.Columns {
@@ -234,6 +236,9 @@ func (a *analysis) set(list []*pg.Node, ref *reference, s *scope) {
 			a.unknown(n)
 		}
 		cols = append(cols, a.writtenColumn(rel, t, s))
+		if ref.rows != nil && ref.rows.about(t.Name) {
+			a.outside(rel, "changing column "+t.Name)
+		}
 		v := a.expr(t.Val, s)
 		a.hole(t.Val)
 		a.copied(v, rel.object().String())
@@ -283,6 +288,7 @@ func (a *analysis) cascade(rel *Relation, action protocol.Action, cols []string,
 		x.Action = next
 		a.unruled(r.From, next.String(), -1)
 		a.touched(r.From)
+		a.outside(r.From, "what "+why+" brings about")
 		before := len(a.accesses)
 		changed := append([]string(nil), x.Columns...)
 		a.access(x)
@@ -304,6 +310,7 @@ func (a *analysis) updateStmt(x *pg.UpdateStmt, up *scope) []column {
 	s.items = append([]*item{it}, s.items...)
 	a.set(x.TargetList, ref, s)
 	a.where(x.WhereClause, s)
+	a.changes(ref, x.WhereClause)
 	return a.returning(x.ReturningList, it, s)
 }
 
@@ -324,6 +331,7 @@ func (a *analysis) deleteStmt(x *pg.DeleteStmt, up *scope) []column {
 	a.from(x.UsingClause, s)
 	s.items = append([]*item{it}, s.items...)
 	a.where(x.WhereClause, s)
+	a.changes(ref, x.WhereClause)
 	a.access(protocol.Access{Action: protocol.Delete, Object: ref.rel.object()})
 	a.runs(ref.rel, protocol.Delete, nil)
 	a.base(ref.rel, protocol.Delete, 0)
@@ -338,6 +346,7 @@ func (a *analysis) mergeStmt(x *pg.MergeStmt, up *scope) []column {
 	}
 	ref := a.target(x.Relation, protocol.Merge, "merge")
 	rel := ref.rel
+	a.outside(rel, "MERGE")
 	if a.c.ServerVersion < 170000 {
 		a.unwritable(ref, "MERGE", "Use INSERT ... ON CONFLICT, UPDATE or DELETE.")
 	}

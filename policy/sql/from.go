@@ -127,7 +127,7 @@ func (a *analysis) reference(rel *Relation, rv *pg.RangeVar) *reference {
 	if ref := a.refs[rv]; ref != nil {
 		return ref
 	}
-	ref := &reference{rel: rel, rv: rv, masks: a.masksOf(rel)}
+	ref := &reference{rel: rel, rv: rv, masks: a.masksOf(rel), rows: a.rowsOf(rel)}
 	if a.refs == nil {
 		a.refs = make(map[*pg.RangeVar]*reference)
 	}

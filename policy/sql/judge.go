@@ -110,7 +110,7 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "0A000", Message: "the statement cannot be rewritten"}}, false
 	}
 	j.Text, j.Edits = text, edits
-	if holes != nil {
+	if holes != nil && !t.exact {
 		*holes = t.holes
 	}
 	return j, false

@@ -68,9 +68,12 @@ func (p *pieces) keepMasks(r *Relation, m []*masked) {
 // piece is the sub-select that reads a reference, and whether it is proven to do
 // what it is for. One with a key in it is not kept.
 func (a *analysis) piece(r *reference, only bool) (text string, proven bool) {
+	if r.rows != nil || a.known == nil {
+		return a.subselect(r, only, ""), false
+	}
 	for _, m := range r.masks {
-		if m != nil && m.rule.Mask.Kind == hashMask || a.known == nil {
-			return a.subselect(r.rel, r.masks, r.sys, only, ""), false
+		if m != nil && m.rule.Mask.Kind == hashMask {
+			return a.subselect(r, only, ""), false
 		}
 	}
 	k := pieceKey{rel: r.rel, only: only, sys: strings.Join(r.sys, ",")}
@@ -78,7 +81,7 @@ func (a *analysis) piece(r *reference, only bool) (text string, proven bool) {
 	text, ok := a.known.text[k]
 	a.known.mu.RUnlock()
 	if !ok {
-		text = a.subselect(r.rel, r.masks, r.sys, only, "")
+		text = a.subselect(r, only, "")
 		if !prove(text, r.rel, r.masks) {
 			text = ""
 		}

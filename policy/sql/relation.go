@@ -15,6 +15,7 @@ type reference struct {
 	rel    *Relation
 	rv     *pg.RangeVar
 	masks  []*masked // by index into rel.Columns, nil if none is masked
+	rows   *rowScope // nil: all rows are there
 	sample *pg.RangeTableSample
 	target bool // what a statement writes to: stands as it is
 	// nested says that it is in an aliased or natural join, where another column
@@ -53,7 +54,9 @@ func (r *reference) system(name string) {
 	}
 }
 
-func (r *reference) spliced() bool { return r.confined || r.masks != nil && !r.target }
+func (r *reference) spliced() bool {
+	return r.confined || (r.masks != nil || r.rows != nil) && !r.target
+}
 
 // columns returns the names of the columns that are read, in order of number.
 func (r *reference) columns() []string {

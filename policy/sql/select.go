@@ -428,11 +428,13 @@ func (a *analysis) locking(n *pg.Node, s *scope, from []*reference) {
 func (a *analysis) lockItem(it *item, from []*reference) {
 	if it.ref != nil {
 		a.lock(it.ref.rel)
+		a.outside(it.ref.rel, "FOR UPDATE")
 		return
 	}
 	for _, r := range from {
 		if r.hasSystem() {
 			a.lock(r.rel)
+			a.outside(r.rel, "FOR UPDATE")
 		}
 	}
 }

@@ -178,7 +178,11 @@ func (a *analysis) shadowSource(r *reference, only bool, sample string) string {
 			cols = append(cols, "NULL AS "+quote(c.Name))
 		}
 	}
-	return "(SELECT " + strings.Join(append(cols, r.sys...), ", ") + a.shadowFrom(r, only, sample) + ")"
+	from := a.shadowFrom(r, only, sample)
+	if r.rows != nil {
+		from += fence
+	}
+	return "(SELECT " + strings.Join(append(cols, r.sys...), ", ") + from + ")"
 }
 
 // shadowFrom is FROM and WHERE of reading a relation through its view. The view
@@ -190,6 +194,14 @@ func (a *analysis) shadowFrom(r *reference, only bool, sample string) string {
 	}
 	if sample != "" {
 		where = append(where, sample)
+	}
+	if r.rows != nil {
+		for _, c := range r.rows.conds {
+			if r.shadow.Column(c.column) == nil {
+				a.noShadow(r, "column "+c.column+" of")
+			}
+		}
+		where = append(where, r.rows.on(""))
 	}
 	from := " FROM " + quote(r.shadow.Schema) + "." + quote(r.shadow.Name)
 	if len(where) > 0 {

@@ -16,6 +16,7 @@ type edit struct {
 	text       string
 	proven     string // the part of text that prove has looked at
 	reads      bool   // text may name relations
+	rows       bool   // text leaves out rows of what the statement changes
 }
 
 // madePiece is where an edit has put its text.
@@ -153,6 +154,7 @@ func (a *analysis) spliceAll() {
 			a.splice(r)
 		}
 	}
+	a.spliceRows()
 	for rv, rel := range a.pins {
 		if r := a.refs[rv]; r != nil && r.spliced() {
 			continue
@@ -214,7 +216,7 @@ func (a *analysis) splice(r *reference) {
 	case r.confined:
 		text = a.shadowSource(r, only, sample)
 	case sample != "":
-		text = a.subselect(r.rel, r.masks, r.sys, only, sample)
+		text = a.subselect(r, only, sample)
 	default:
 		known := false
 		if text, known = a.piece(r, only); known {
@@ -237,7 +239,8 @@ func (a *analysis) splice(r *reference) {
 }
 
 // subselect reads a relation with masks in place of the values.
-func (a *analysis) subselect(rel *Relation, masks []*masked, sys []string, only bool, sample string) string {
+func (a *analysis) subselect(r *reference, only bool, sample string) string {
+	rel, masks := r.rel, r.masks
 	var b strings.Builder
 	b.WriteString("(SELECT ")
 	first := true
@@ -257,7 +260,7 @@ func (a *analysis) subselect(rel *Relation, masks []*masked, sys []string, only 
 		}
 		b.WriteString(name)
 	}
-	for _, s := range sys {
+	for _, s := range r.sys {
 		b.WriteString(", " + s)
 	}
 	b.WriteString(" FROM ")
@@ -266,6 +269,9 @@ func (a *analysis) subselect(rel *Relation, masks []*masked, sys []string, only 
 	}
 	b.WriteString(quote(rel.Schema) + "." + quote(rel.Name))
 	b.WriteString(sample)
+	if r.rows != nil {
+		b.WriteString(" WHERE " + r.rows.on("") + fence)
+	}
 	b.WriteString(")")
 	return b.String()
 }

@@ -404,6 +404,9 @@ func (a *analysis) copyOrExplain(n *pg.Node, from, to int) (outcome, bool) {
 		}
 		a.tag = "EXPLAIN"
 		for _, r := range a.order {
+			if r.rows != nil {
+				a.outside(r.rel, "EXPLAIN") // it counts and estimates all rows
+			}
 			for _, m := range r.masks {
 				if m != nil && m.rule.Mask.Kind == hashMask {
 					a.fail("42501", -1, "EXPLAIN is not allowed over %s, whose mask holds a key", r.rel.object())
@@ -431,6 +434,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 	if x.IsFrom {
 		ref := a.target(x.Relation, protocol.Insert, "insert")
 		a.unwritable(ref, "COPY FROM", "Use INSERT with several rows.")
+		a.outside(ref.rel, "COPY FROM")
 		var cols []string
 		for _, n := range x.Attlist {
 			cols = append(cols, a.copyColumn(ref.rel, n))
@@ -527,6 +531,8 @@ func (a *analysis) copyText(x *pg.CopyStmt, ref *reference, cols []column) {
 	if ref.confined {
 		a.shadowSource(ref, true, "") // refuses columns that the view does not have
 		from = a.shadowFrom(ref, true, "")
+	} else if ref.rows != nil {
+		from += " WHERE " + ref.rows.on("")
 	}
 	at := int(t[first].Start)
 	a.edits = append(a.edits, edit{at: at, length: int(t[end-1].End) - at, text: "(SELECT " + strings.Join(list, ", ") + from + ")", reads: true})

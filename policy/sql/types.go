@@ -328,6 +328,10 @@ func (a *analysis) relationCall(f *Function, x *pg.FuncCall) bool {
 		return true
 	case "pg_relation_size", "pg_table_size", "pg_total_relation_size", "pg_indexes_size":
 		a.access(protocol.Access{Action: protocol.Select, Object: rel.object()})
+		if owner := a.c.RelationByOID(rel.Table); rel.Table != 0 && owner != nil {
+			rel = owner
+		}
+		a.outside(rel, f.Name)
 		return true
 	}
 	return false

@@ -33,6 +33,7 @@ type wall struct {
 type ownPiece struct {
 	at, end int
 	reads   bool // it may name relations
+	rows    bool // it leaves out rows of what a statement changes
 }
 
 // wallTarget is what a statement writes to, if it has masks.
@@ -70,7 +71,7 @@ func (w *wall) skeleton(text string) string {
 	last := 0 // of text
 	for _, m := range w.a.made {
 		b.WriteString(text[last:m.at])
-		p := ownPiece{at: b.Len(), reads: m.edit.reads}
+		p := ownPiece{at: b.Len(), reads: m.edit.reads, rows: m.edit.rows}
 		piece := text[m.at : m.at+m.length]
 		if s := m.edit.proven; s != "" {
 			before, after, found := strings.Cut(piece, s)
@@ -165,6 +166,7 @@ func (w *wall) query(t *wireType, b []byte) {
 		if f, data, _ := t.find(b, "relation"); f != nil {
 			v := f.child.rangeVar(data)
 			w.target = append(w.target, w.targetOf(v))
+			w.changes(t, b)
 		} else {
 			w.bad = "a statement writes to nothing"
 			return
@@ -258,6 +260,8 @@ func (w *wall) rangeVar(v wireName, as role) {
 	case rel.System():
 	case w.a.shadows != "":
 		w.bad = "a relation is read that is not a view of mode role"
+	case w.a.rowsOf(rel) != nil:
+		w.bad = "a relation is read whose rows are not all there"
 	case w.a.masksOf(rel) != nil:
 		w.bad = "a relation with masks is read as it is"
 	}
@@ -278,6 +282,41 @@ func (w *wall) targetOf(v wireName) wallTarget {
 		t.masks = w.a.masksOf(t.rel)
 	}
 	return t
+}
+
+// changes looks at the WHERE clause of an UPDATE or DELETE: where only some rows are
+// there for the subject, its outermost condition is ours.
+func (w *wall) changes(t *wireType, b []byte) {
+	rel := w.target[len(w.target)-1].rel
+	if rel == nil || !w.scoped(rel) || t.has("on_conflict_clause") {
+		return
+	}
+	if f, data, _ := t.find(b, "where_clause"); f != nil {
+		if k, inner, _, _, ok := wireNext(data); ok {
+			if node := f.child.field(k); node != nil && node.child != nil {
+				if g, _, at := node.child.find(inner, "location"); g != nil {
+					if own := w.ours(int(int32(at))); own != nil && own.rows {
+						return
+					}
+				}
+			}
+		}
+	}
+	w.bad = "a statement changes rows that are not there"
+}
+
+// scoped reports whether only some rows of a relation are there for the subject. A
+// view of mode role has the scope of what it stands for.
+func (w *wall) scoped(rel *Relation) bool {
+	if w.a.shadows == "" || rel.Schema != w.a.shadows {
+		return w.a.rowsOf(rel) != nil
+	}
+	for _, d := range rel.Depends {
+		if base := w.a.c.RelationByOID(d.Relation); base != nil && base != rel && base.Schema != w.a.shadows && w.a.rowsOf(base) != nil {
+			return true
+		}
+	}
+	return false
 }
 
 // columnRef looks at a reference in a RETURNING list: what is masked of the target

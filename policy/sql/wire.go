@@ -134,6 +134,16 @@ func (t *wireType) field(num int) *wireField {
 	return nil
 }
 
+// has reports whether messages of the type may have a field of that name.
+func (t *wireType) has(name string) bool {
+	for i := range t.fields {
+		if t.fields[i].name == name {
+			return true
+		}
+	}
+	return false
+}
+
 // find returns the first field of that name.
 func (t *wireType) find(b []byte, name string) (f *wireField, data []byte, n uint64) {
 	for len(b) > 0 {
