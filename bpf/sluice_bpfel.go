@@ -35,7 +35,9 @@ const (
 	SluiceCounterCOUNT_DROPPED_VETH        SluiceCounter = 16
 	SluiceCounterCOUNT_REFUSED_SQUATTER    SluiceCounter = 17
 	SluiceCounterCOUNT_REFUSED_UNIX        SluiceCounter = 18
-	SluiceCounterCOUNTERS                  SluiceCounter = 19
+	SluiceCounterCOUNT_BORN                SluiceCounter = 19
+	SluiceCounterCOUNT_BORN_MISSED         SluiceCounter = 20
+	SluiceCounterCOUNTERS                  SluiceCounter = 21
 )
 
 type SluiceDestination struct {
@@ -47,6 +49,16 @@ type SluiceDestination struct {
 		_    structs.HostLayout
 		Word [4]uint32
 	}
+}
+
+type SluiceExpectedName struct {
+	_    structs.HostLayout
+	Name [256]uint8
+}
+
+type SluiceExpectedPath struct {
+	_    structs.HostLayout
+	Path [1024]uint8
 }
 
 type SluiceHandover struct {
@@ -90,6 +102,13 @@ type SluicePlace struct {
 type SluicePortSet struct {
 	_     structs.HostLayout
 	Words [1024]uint64
+}
+
+type SluiceScratch struct {
+	_     structs.HostLayout
+	Path  SluiceExpectedPath
+	Name  SluiceExpectedName
+	Other [264]uint8
 }
 
 type SluiceSetting struct {
@@ -137,6 +156,8 @@ type SluiceUnixProxy struct {
 type SluiceWorkload struct {
 	_       structs.HostLayout
 	Waiting int64
+	Born    uint32
+	Pad     uint32
 }
 
 // Names of all BPF objects in the ELF.
@@ -145,12 +166,15 @@ type SluiceWorkload struct {
 const (
 	SluiceMapCounters        = "counters"
 	SluiceMapEndpoints       = "endpoints"
+	SluiceMapExpectedNames   = "expected_names"
+	SluiceMapExpectedPaths   = "expected_paths"
 	SluiceMapHandovers       = "handovers"
 	SluiceMapIntents         = "intents"
 	SluiceMapListeners       = "listeners"
 	SluiceMapOrigins         = "origins"
 	SluiceMapPlaces          = "places"
 	SluiceMapPorts           = "ports"
+	SluiceMapScratches       = "scratches"
 	SluiceMapSettings        = "settings"
 	SluiceMapUnixNames       = "unix_names"
 	SluiceMapUnixProxies     = "unix_proxies"
@@ -158,6 +182,7 @@ const (
 	SluiceProgSluiceAccept   = "sluice_accept"
 	SluiceProgSluiceBind4    = "sluice_bind4"
 	SluiceProgSluiceBind6    = "sluice_bind6"
+	SluiceProgSluiceBorn     = "sluice_born"
 	SluiceProgSluiceConnect4 = "sluice_connect4"
 	SluiceProgSluiceConnect6 = "sluice_connect6"
 	SluiceProgSluiceCreate   = "sluice_create"
@@ -165,6 +190,7 @@ const (
 	SluiceProgSluiceGate4    = "sluice_gate4"
 	SluiceProgSluiceGate6    = "sluice_gate6"
 	SluiceProgSluiceGateUnix = "sluice_gate_unix"
+	SluiceProgSluiceGone     = "sluice_gone"
 	SluiceProgSluiceLookup   = "sluice_lookup"
 	SluiceProgSluicePeer4    = "sluice_peer4"
 	SluiceProgSluicePeer6    = "sluice_peer6"
@@ -236,6 +262,7 @@ type SluiceProgramSpecs struct {
 	SluiceAccept   *ebpf.ProgramSpec `ebpf:"sluice_accept"`
 	SluiceBind4    *ebpf.ProgramSpec `ebpf:"sluice_bind4"`
 	SluiceBind6    *ebpf.ProgramSpec `ebpf:"sluice_bind6"`
+	SluiceBorn     *ebpf.ProgramSpec `ebpf:"sluice_born"`
 	SluiceConnect4 *ebpf.ProgramSpec `ebpf:"sluice_connect4"`
 	SluiceConnect6 *ebpf.ProgramSpec `ebpf:"sluice_connect6"`
 	SluiceCreate   *ebpf.ProgramSpec `ebpf:"sluice_create"`
@@ -243,6 +270,7 @@ type SluiceProgramSpecs struct {
 	SluiceGate4    *ebpf.ProgramSpec `ebpf:"sluice_gate4"`
 	SluiceGate6    *ebpf.ProgramSpec `ebpf:"sluice_gate6"`
 	SluiceGateUnix *ebpf.ProgramSpec `ebpf:"sluice_gate_unix"`
+	SluiceGone     *ebpf.ProgramSpec `ebpf:"sluice_gone"`
 	SluiceLookup   *ebpf.ProgramSpec `ebpf:"sluice_lookup"`
 	SluicePeer4    *ebpf.ProgramSpec `ebpf:"sluice_peer4"`
 	SluicePeer6    *ebpf.ProgramSpec `ebpf:"sluice_peer6"`
@@ -257,18 +285,21 @@ type SluiceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceMapSpecs struct {
-	Counters    *ebpf.MapSpec `ebpf:"counters"`
-	Endpoints   *ebpf.MapSpec `ebpf:"endpoints"`
-	Handovers   *ebpf.MapSpec `ebpf:"handovers"`
-	Intents     *ebpf.MapSpec `ebpf:"intents"`
-	Listeners   *ebpf.MapSpec `ebpf:"listeners"`
-	Origins     *ebpf.MapSpec `ebpf:"origins"`
-	Places      *ebpf.MapSpec `ebpf:"places"`
-	Ports       *ebpf.MapSpec `ebpf:"ports"`
-	Settings    *ebpf.MapSpec `ebpf:"settings"`
-	UnixNames   *ebpf.MapSpec `ebpf:"unix_names"`
-	UnixProxies *ebpf.MapSpec `ebpf:"unix_proxies"`
-	Workloads   *ebpf.MapSpec `ebpf:"workloads"`
+	Counters      *ebpf.MapSpec `ebpf:"counters"`
+	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
+	ExpectedNames *ebpf.MapSpec `ebpf:"expected_names"`
+	ExpectedPaths *ebpf.MapSpec `ebpf:"expected_paths"`
+	Handovers     *ebpf.MapSpec `ebpf:"handovers"`
+	Intents       *ebpf.MapSpec `ebpf:"intents"`
+	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
+	Origins       *ebpf.MapSpec `ebpf:"origins"`
+	Places        *ebpf.MapSpec `ebpf:"places"`
+	Ports         *ebpf.MapSpec `ebpf:"ports"`
+	Scratches     *ebpf.MapSpec `ebpf:"scratches"`
+	Settings      *ebpf.MapSpec `ebpf:"settings"`
+	UnixNames     *ebpf.MapSpec `ebpf:"unix_names"`
+	UnixProxies   *ebpf.MapSpec `ebpf:"unix_proxies"`
+	Workloads     *ebpf.MapSpec `ebpf:"workloads"`
 }
 
 // SluiceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -313,30 +344,36 @@ func (o *SluiceObjects) Close() error {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluiceMaps struct {
-	Counters    *ebpf.Map `ebpf:"counters"`
-	Endpoints   *ebpf.Map `ebpf:"endpoints"`
-	Handovers   *ebpf.Map `ebpf:"handovers"`
-	Intents     *ebpf.Map `ebpf:"intents"`
-	Listeners   *ebpf.Map `ebpf:"listeners"`
-	Origins     *ebpf.Map `ebpf:"origins"`
-	Places      *ebpf.Map `ebpf:"places"`
-	Ports       *ebpf.Map `ebpf:"ports"`
-	Settings    *ebpf.Map `ebpf:"settings"`
-	UnixNames   *ebpf.Map `ebpf:"unix_names"`
-	UnixProxies *ebpf.Map `ebpf:"unix_proxies"`
-	Workloads   *ebpf.Map `ebpf:"workloads"`
+	Counters      *ebpf.Map `ebpf:"counters"`
+	Endpoints     *ebpf.Map `ebpf:"endpoints"`
+	ExpectedNames *ebpf.Map `ebpf:"expected_names"`
+	ExpectedPaths *ebpf.Map `ebpf:"expected_paths"`
+	Handovers     *ebpf.Map `ebpf:"handovers"`
+	Intents       *ebpf.Map `ebpf:"intents"`
+	Listeners     *ebpf.Map `ebpf:"listeners"`
+	Origins       *ebpf.Map `ebpf:"origins"`
+	Places        *ebpf.Map `ebpf:"places"`
+	Ports         *ebpf.Map `ebpf:"ports"`
+	Scratches     *ebpf.Map `ebpf:"scratches"`
+	Settings      *ebpf.Map `ebpf:"settings"`
+	UnixNames     *ebpf.Map `ebpf:"unix_names"`
+	UnixProxies   *ebpf.Map `ebpf:"unix_proxies"`
+	Workloads     *ebpf.Map `ebpf:"workloads"`
 }
 
 func (m *SluiceMaps) Close() error {
 	return _SluiceClose(
 		m.Counters,
 		m.Endpoints,
+		m.ExpectedNames,
+		m.ExpectedPaths,
 		m.Handovers,
 		m.Intents,
 		m.Listeners,
 		m.Origins,
 		m.Places,
 		m.Ports,
+		m.Scratches,
 		m.Settings,
 		m.UnixNames,
 		m.UnixProxies,
@@ -373,6 +410,7 @@ type SluicePrograms struct {
 	SluiceAccept   *ebpf.Program `ebpf:"sluice_accept"`
 	SluiceBind4    *ebpf.Program `ebpf:"sluice_bind4"`
 	SluiceBind6    *ebpf.Program `ebpf:"sluice_bind6"`
+	SluiceBorn     *ebpf.Program `ebpf:"sluice_born"`
 	SluiceConnect4 *ebpf.Program `ebpf:"sluice_connect4"`
 	SluiceConnect6 *ebpf.Program `ebpf:"sluice_connect6"`
 	SluiceCreate   *ebpf.Program `ebpf:"sluice_create"`
@@ -380,6 +418,7 @@ type SluicePrograms struct {
 	SluiceGate4    *ebpf.Program `ebpf:"sluice_gate4"`
 	SluiceGate6    *ebpf.Program `ebpf:"sluice_gate6"`
 	SluiceGateUnix *ebpf.Program `ebpf:"sluice_gate_unix"`
+	SluiceGone     *ebpf.Program `ebpf:"sluice_gone"`
 	SluiceLookup   *ebpf.Program `ebpf:"sluice_lookup"`
 	SluicePeer4    *ebpf.Program `ebpf:"sluice_peer4"`
 	SluicePeer6    *ebpf.Program `ebpf:"sluice_peer6"`
@@ -395,6 +434,7 @@ func (p *SluicePrograms) Close() error {
 		p.SluiceAccept,
 		p.SluiceBind4,
 		p.SluiceBind6,
+		p.SluiceBorn,
 		p.SluiceConnect4,
 		p.SluiceConnect6,
 		p.SluiceCreate,
@@ -402,6 +442,7 @@ func (p *SluicePrograms) Close() error {
 		p.SluiceGate4,
 		p.SluiceGate6,
 		p.SluiceGateUnix,
+		p.SluiceGone,
 		p.SluiceLookup,
 		p.SluicePeer4,
 		p.SluicePeer6,

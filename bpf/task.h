@@ -17,9 +17,14 @@ struct task_struct {
 
 struct kernfs_node {
 	__u64 id;
+	const char *name;
 };
 
 struct cgroup;
+
+struct cgroup_root {
+	int hierarchy_id;
+};
 
 struct cgroup_subsys_state {
 	struct cgroup *cgroup;
@@ -28,7 +33,9 @@ struct cgroup_subsys_state {
 
 struct cgroup {
 	struct cgroup_subsys_state self;
+	int level; /* the root has 0 */
 	struct kernfs_node *kn;
+	struct cgroup_root *root;
 };
 
 struct sock_cgroup_data {

@@ -99,6 +99,8 @@ struct handover {
 /* A workload is an enrolled cgroup. */
 struct workload {
 	__s64 waiting; /* its entries in the table of handovers */
+	__u32 born;    /* enrolled by born.c, when it was made */
+	__u32 pad;
 };
 
 /* A place is a network namespace that has a listener. */
@@ -155,6 +157,8 @@ enum counter {
 	COUNT_DROPPED_VETH,
 	COUNT_REFUSED_SQUATTER, /* a connect from the redirect address */
 	COUNT_REFUSED_UNIX,     /* a unix socket whose proxy is not there */
+	COUNT_BORN,             /* cgroups that were enrolled as they were made */
+	COUNT_BORN_MISSED,      /* for which there was no room */
 	COUNTERS,
 };
 

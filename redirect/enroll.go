@@ -38,6 +38,9 @@ func (k *Kernel) enroll(path string, running bool) (err error) {
 	if c.holds(k.agent.path) {
 		return errors.New("the agent itself is in this cgroup")
 	}
+	if k.isBorn(c.id) {
+		return nil // none of its processes was ever a stranger
+	}
 	if running {
 		thaw, err := freeze(c.path)
 		if err != nil {
@@ -71,6 +74,14 @@ func (k *Kernel) put(id uint64) error {
 		return nil
 	}
 	return err
+}
+
+// isBorn tells if the kernel has enrolled a cgroup by itself.
+func (k *Kernel) isBorn(id uint64) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	var w bpf.SluiceWorkload
+	return k.pins != nil && k.maps[bpf.SluiceMapWorkloads].Lookup(id, &w) == nil && w.Born != 0
 }
 
 // Unenroll forgets the cgroup at path. If that is gone, use [Kernel.Forget].

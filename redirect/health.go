@@ -52,6 +52,7 @@ func (k *Kernel) Health() []Problem {
 			problems = append(problems, k.check(h)...)
 		}
 	}
+	problems = append(problems, k.checkTraces()...)
 	problems = append(problems, k.checkPlaces()...)
 	for _, name := range []string{bpf.SluiceMapWorkloads, bpf.SluiceMapHandovers, bpf.SluiceMapPlaces} {
 		if n, limit := pressure(k.maps[name]); n*10 >= limit*8 {

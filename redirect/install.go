@@ -77,6 +77,9 @@ func (k *Kernel) install() error {
 	spec := k.spec.Copy()
 	delete(spec.Programs, bpf.SluiceProgSluiceLookup)
 	delete(spec.Programs, bpf.SluiceProgSluiceVeth)
+	for _, name := range traces { // Expect attaches them
+		delete(spec.Programs, name)
+	}
 	for _, h := range hooks {
 		if !k.wanted(h) {
 			delete(spec.Programs, h.program)

@@ -23,7 +23,8 @@ type Options struct {
 	// PassStrangers leaves those cgroups below Parent alone that are not enrolled,
 	// instead of refusing them the endpoints. It is needed when Parent is shared
 	// with what must go on as before (system.slice, the root). A cgroup that is
-	// removed and made again is then not covered until it is enrolled again.
+	// removed and made again is then covered if it is expected ([Kernel.Expect]), and
+	// else not until it is enrolled again.
 	PassStrangers bool
 
 	// AgentCgroup is the cgroup of the process that listens and dials. It must not
@@ -52,10 +53,12 @@ type Kernel struct {
 	maps    map[string]*ebpf.Map
 	setting bpf.SluiceSetting
 	unix    bool // the kernel can redirect unix sockets
+	born    bool // the kernel can enroll by itself
 
 	mu        sync.Mutex // of what follows, and of changes to the kernel's side
 	pins      *pins      // nil when closed
 	listeners map[uint64]*Listener
+	tracing   bool // the making of cgroups is followed
 }
 
 // Open loads the programs, or adopts those that an earlier process left under
@@ -65,12 +68,16 @@ type Kernel struct {
 //
 // Several installations can live side by side, each with a Pin and a Parent of its own.
 func Open(o Options) (*Kernel, error) {
-	k := &Kernel{options: o, log: o.Log, unix: hasUnix(), listeners: map[uint64]*Listener{}}
+	k := &Kernel{options: o, log: o.Log, unix: hasUnix(), born: hasBorn(), listeners: map[uint64]*Listener{}}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}
 	if err := k.place(); err != nil {
 		return nil, fmt.Errorf("redirect: %w", err)
+	}
+	if o.PassStrangers && !k.born {
+		return nil, errors.New("redirect: this kernel has no tracepoint cgroup_mkdir for BPF programs (CONFIG_BPF_EVENTS): " +
+			"below a parent that is shared, a workload that is started again would be free for a moment; give workloads a parent cgroup of their own")
 	}
 	if err := rlimit.RemoveMemlock(); err != nil {
 		return nil, fmt.Errorf("redirect: %w", err)

@@ -58,7 +58,7 @@ func Probe() []Finding {
 	for _, h := range helpers {
 		found = append(found, h.probe())
 	}
-	return append(found, probeTCX(), probeUnix(), probeDestroy(), probeMPTCP(), probeTransports())
+	return append(found, probeBorn(), probeTCX(), probeUnix(), probeDestroy(), probeMPTCP(), probeTransports())
 }
 
 func finding(name string, missing Level, without string, err error) Finding {
@@ -227,6 +227,20 @@ func probeTCX() Finding {
 	}
 	p.Close()
 	return Finding{"tcx", Good, "available"}
+}
+
+// probeBorn loads a program for the tracepoint that tells of new cgroups.
+func probeBorn() Finding {
+	const name = "tracepoint cgroup_mkdir"
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachTraceRawTp, AttachTo: "cgroup_mkdir", License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return Finding{name, Degraded, "not for programs in this kernel (CONFIG_BPF_EVENTS): the daemon needs a parent cgroup of its own (`cgroup` of kind Agent), where a workload that is started again is refused until it is enrolled"}
+	}
+	p.Close()
+	return Finding{name, Good, "available: a workload that is started again is enrolled before it runs"}
 }
 
 func probeUnix() Finding {

@@ -19,6 +19,7 @@ type Stats struct {
 	Handovers, HandoversMax   int // connections between connect and accept
 	Namespaces, NamespacesMax int
 	Endpoints                 int
+	Born                      uint64 // cgroups that the kernel enrolled as they were made
 }
 
 // reasons names the counters of refusals, as the metrics have them.
@@ -49,18 +50,16 @@ func (k *Kernel) Stats() (Stats, error) {
 	}
 	s := Stats{Refused: map[string]uint64{}, Dropped: map[string]uint64{}}
 	var failed error
-	read := func(c bpf.SluiceCounter) (sum uint64) {
-		var each []uint64
-		if err := k.maps[bpf.SluiceMapCounters].Lookup(uint32(c), &each); err != nil {
+	read := func(c bpf.SluiceCounter) uint64 {
+		n, err := k.counter(c)
+		if err != nil {
 			failed = fmt.Errorf("stats: %w", err)
 		}
-		for _, n := range each {
-			sum += n
-		}
-		return sum
+		return n
 	}
 	s.Redirected = read(bpf.SluiceCounterCOUNT_REDIRECTED)
 	s.HandedOver = read(bpf.SluiceCounterCOUNT_HANDED_OVER)
+	s.Born = read(bpf.SluiceCounterCOUNT_BORN)
 	for c, reason := range reasons {
 		s.Refused[reason] = read(c)
 	}
@@ -76,6 +75,18 @@ func (k *Kernel) Stats() (Stats, error) {
 	defer set.Close()
 	s.Endpoints, _ = pressure(set)
 	return s, failed
+}
+
+// counter sums a counter over all processors. k.mu is held.
+func (k *Kernel) counter(c bpf.SluiceCounter) (sum uint64, err error) {
+	var each []uint64
+	if err := k.maps[bpf.SluiceMapCounters].Lookup(uint32(c), &each); err != nil {
+		return 0, err
+	}
+	for _, n := range each {
+		sum += n
+	}
+	return sum, nil
 }
 
 // pressure counts the entries of a table by its keys. The tables are small when all is

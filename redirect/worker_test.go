@@ -423,9 +423,10 @@ var acts = map[string]func([]string) string{
 		slices.Sort(times)
 		return strconv.Itoa(times[len(times)/4])
 	},
-	"burst": burstAct,
-	"reuse": reuseAct,
-	"loop":  loopAct,
+	"burst":  burstAct,
+	"reborn": rebornAct,
+	"reuse":  reuseAct,
+	"loop":   loopAct,
 	"index": func(a []string) string {
 		i, err := net.InterfaceByName(a[0])
 		if err != nil {

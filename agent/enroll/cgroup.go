@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // ErrNoCgroup means that a workload has no cgroup now: its unit does not run.
@@ -63,9 +64,12 @@ func Own(mount string, pid int) (string, error) {
 }
 
 // Unit returns the cgroup of a systemd unit: the folder that has its name. systemd
-// escapes nothing in the names of services, scopes and slices that are in use.
+// escapes nothing in the names of services, scopes and slices that are in use. What is
+// in the folder of a service, or of an account, is not systemd's: whoever may make
+// cgroups there must not pass for a unit.
 func Unit(mount, unit string) (string, error) {
 	var found string
+	root := owner(mount)
 	err := filepath.WalkDir(mount, func(path string, d fs.DirEntry, err error) error {
 		switch {
 		case err != nil:
@@ -75,8 +79,8 @@ func Unit(mount, unit string) (string, error) {
 		case d.Name() == unit:
 			found = path
 			return fs.SkipAll
-		case strings.HasSuffix(d.Name(), ".service") && path != mount:
-			return fs.SkipDir // what a service makes below itself is not systemd's
+		case path != mount && (strings.HasSuffix(d.Name(), ".service") || owner(path) != root):
+			return fs.SkipDir
 		}
 		return nil
 	})
@@ -87,6 +91,15 @@ func Unit(mount, unit string) (string, error) {
 		return "", fmt.Errorf("find unit %s: %w", unit, ErrNoCgroup)
 	}
 	return found, nil
+}
+
+// owner returns the user id that a folder belongs to, and -1 if it is gone.
+func owner(path string) int64 {
+	var st syscall.Stat_t
+	if err := syscall.Stat(path, &st); err != nil {
+		return -1
+	}
+	return int64(st.Uid)
 }
 
 // Processes returns the processes of the cgroup at path and below.

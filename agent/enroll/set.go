@@ -17,9 +17,13 @@ import (
 	"sluicegate.io/sluice/redirect"
 )
 
-// scanEvery is how often cgroups and namespaces are looked at. Between two looks
-// what is new is refused, never let through.
+// scanEvery is how often cgroups and namespaces are looked at. What is new between two
+// looks the kernel has enrolled by itself; where it cannot, it is refused meanwhile.
 const scanEvery = time.Second
+
+// goneFor is how long a cgroup that is gone is still known: connections of its last
+// moment may be on their way.
+const goneFor = 10 * time.Second
 
 // Target is a workload that is to be enrolled.
 type Target struct {
@@ -34,6 +38,8 @@ type Target struct {
 type kernel interface {
 	Enroll(path string, running bool) error
 	Forget(cgroupID uint64) error
+	Expect(e redirect.Expected) error
+	Born() ([]uint64, error)
 	Listen(netns *os.File) (*redirect.Listener, error)
 }
 
@@ -54,6 +60,7 @@ type Set struct {
 	mu       sync.Mutex
 	wanted   map[string]Target // by name
 	enrolled map[uint64]*entry // by cgroup id
+	gone     map[uint64]*entry // for a moment longer
 	problems map[string]string // by name
 	spaces   map[space]*place
 	closed   bool
@@ -64,6 +71,7 @@ type entry struct {
 	target Target
 	path   string
 	risks  []string
+	since  time.Time // of one that is gone
 }
 
 // space identifies a network namespace.
@@ -88,7 +96,7 @@ func New(mount string, k kernel, o Options) *Set {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	return &Set{mount: mount, k: k, o: o, wanted: map[string]Target{}, enrolled: map[uint64]*entry{},
-		problems: map[string]string{}, spaces: map[space]*place{}}
+		gone: map[uint64]*entry{}, problems: map[string]string{}, spaces: map[space]*place{}}
 }
 
 // Want replaces what is to be enrolled by name. What is not wanted any more is
@@ -111,7 +119,24 @@ func (s *Set) Want(targets []Target) {
 		s.forget(id)
 	}
 	s.wanted = wanted
+	s.expect()
 	s.scan()
+}
+
+// expect has the kernel enroll what is wanted in the moment in which it is made. It
+// comes before the look at what is there, so that nothing is missed between. s.mu is held.
+func (s *Set) expect() {
+	var e redirect.Expected
+	for _, t := range s.wanted {
+		if t.Unit != "" {
+			e.Names = append(e.Names, t.Unit)
+		} else {
+			e.Paths = append(e.Paths, filepath.Join(s.mount, t.Cgroup))
+		}
+	}
+	if err := s.k.Expect(e); err != nil {
+		s.o.Log.Warn("a workload that is started again is enrolled a moment later", "error", err)
+	}
 }
 
 // Add enrolls a cgroup that has no process yet.
@@ -148,11 +173,19 @@ func (s *Set) forget(id uint64) {
 	delete(s.enrolled, id)
 }
 
-// Lookup tells which workload a cgroup is.
+// Lookup tells which workload a cgroup is, or was a moment ago. The kernel may have
+// enrolled it before this process has heard of it: then it looks.
 func (s *Set) Lookup(cgroupID uint64) (t Target, path string, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	e := s.enrolled[cgroupID]
+	if e == nil {
+		e = s.gone[cgroupID]
+	}
+	if e == nil {
+		s.scan()
+		e = s.enrolled[cgroupID]
+	}
 	if e == nil {
 		return Target{}, "", false
 	}
@@ -274,6 +307,13 @@ func (s *Set) scan() {
 		if now, err := redirect.CgroupID(e.path); err != nil || now != id {
 			s.o.Log.Info("cgroup is gone", "workload", e.target.Name, "cgroup", s.below(e.path))
 			s.forget(id)
+			e.since = time.Now()
+			s.gone[id] = e
+		}
+	}
+	for id, e := range s.gone {
+		if time.Since(e.since) > goneFor {
+			delete(s.gone, id)
 		}
 	}
 	for name, t := range s.wanted {
@@ -286,7 +326,43 @@ func (s *Set) scan() {
 		}
 		delete(s.problems, name)
 	}
+	s.disown()
 	s.listen()
+}
+
+// disown forgets what the kernel has enrolled by itself, and is not wanted: its name is
+// that of a unit, and its place is not. s.mu is held.
+func (s *Set) disown() {
+	ids, err := s.k.Born()
+	if err != nil {
+		s.o.Log.Warn("enrolled cgroups not listed", "error", err)
+	}
+	for _, id := range ids {
+		if s.enrolled[id] != nil {
+			continue
+		}
+		// One that was made since the targets were looked for is for the next look.
+		if path, err := redirect.CgroupPath(s.mount, id); err == nil && s.wants(path) {
+			continue
+		}
+		if err := s.k.Forget(id); err != nil {
+			s.o.Log.Warn("cgroup not forgotten", "error", err)
+		}
+	}
+}
+
+// wants reports whether path is the cgroup of a target. s.mu is held.
+func (s *Set) wants(path string) bool {
+	for _, t := range s.wanted {
+		if t.Unit == "" {
+			if path == filepath.Join(s.mount, t.Cgroup) {
+				return true
+			}
+		} else if found, err := Unit(s.mount, t.Unit); err == nil && found == path {
+			return true
+		}
+	}
+	return false
 }
 
 // find enrolls the cgroup of a target, if it is not.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"os"
 	"path/filepath"
+	"reflect"
 	"slices"
 	"strconv"
 	"testing"
@@ -13,7 +14,10 @@ import (
 )
 
 // kernel notes what is asked of it. It has no network namespaces.
-type kernel struct{ said []string }
+type kernel struct {
+	said     []string
+	expected redirect.Expected
+}
 
 func (k *kernel) Enroll(path string, running bool) error {
 	k.said = append(k.said, "enroll "+filepath.Base(path)+" "+strconv.FormatBool(running))
@@ -21,6 +25,14 @@ func (k *kernel) Enroll(path string, running bool) error {
 }
 
 func (k *kernel) Forget(uint64) error { k.said = append(k.said, "forget"); return nil }
+
+func (k *kernel) Expect(e redirect.Expected) error {
+	slices.Sort(e.Paths)
+	k.expected = e
+	return nil
+}
+
+func (k *kernel) Born() ([]uint64, error) { return nil, nil }
 
 func (k *kernel) Listen(*os.File) (*redirect.Listener, error) { return nil, redirect.ErrNoNamespace }
 
@@ -40,6 +52,12 @@ func TestUnit(t *testing.T) {
 	for _, dir := range []string{"system.slice/report.service", "system.slice/docker.service/bot.service", "user.slice/user-1000.slice/user@1000.service/app.slice",
 		"agents.slice/agents-night.slice/crawl.scope", `system.slice/dev-disk-by\x2dlabel.service`} {
 		makeCgroup(t, filepath.Join(mount, dir), 0)
+	}
+	if os.Geteuid() == 0 { // what is an account's is not systemd's
+		makeCgroup(t, filepath.Join(mount, "agents.slice/bot/report.service"), 1)
+		if err := os.Chown(filepath.Join(mount, "agents.slice/bot"), 1000, 1000); err != nil {
+			t.Fatal(err)
+		}
 	}
 	for unit, want := range map[string]string{
 		"report.service":               "system.slice/report.service",
@@ -105,8 +123,11 @@ func TestSetFollowsItsTargets(t *testing.T) {
 		t.Fatal(err)
 	}
 	said("forget", "enroll bot true")
-	if _, _, ok := s.Lookup(id); ok {
-		t.Error("the old one is still known")
+	if got, _, ok := s.Lookup(id); !ok || got.Name != "bot" {
+		t.Errorf("the last connections of the old one: %+v, %v", got, ok)
+	}
+	if want := (redirect.Expected{Paths: []string{path}, Names: []string{"report.service"}}); !reflect.DeepEqual(k.expected, want) {
+		t.Errorf("expected: %+v, want %+v", k.expected, want)
 	}
 	// A token is no reason to enroll again; another cgroup is.
 	bot.Token = "/token"
