@@ -30,9 +30,9 @@ unit: ## All tests that this user can run, without installing anything
 	$(GO) test ./...
 lint: ## gofmt, vet, staticcheck, spelling
 	@scripts/lint.sh
-generate: ## Compile the BPF programs and their bindings again (clang)
-	$(GO) generate ./bpf/...
-generate-check: ## Fail if the committed BPF objects are not what generate makes
+generate: ## Compile the BPF programs and their bindings again (clang), write the CRDs
+	$(GO) generate ./bpf/... ./agent/enroll/cluster
+generate-check: ## Fail if what is committed is not what generate makes
 	@scripts/generate-check.sh
 corpus: build ## The corpora, direct and through Sluice, and the server as oracle (root)
 	$(GO) test -count=1 -v -timeout 30m ./test/corpus

@@ -80,7 +80,7 @@ var systemRoots = []string{
 func bundle(set *policy.Set, files []policy.File, maskKey []byte) (*channel.Bundle, error) {
 	b := &channel.Bundle{MaskKey: maskKey, Material: map[string][]byte{}}
 	for _, f := range files {
-		b.Files = append(b.Files, channel.File{Name: f.Name, Data: f.Data})
+		b.Files = append(b.Files, channel.File{Name: f.Name, Data: f.Data, Object: f.Object})
 	}
 	system := false
 	read := func(path string, pos policy.Position) error {
@@ -95,7 +95,7 @@ func bundle(set *policy.Set, files []policy.File, maskKey []byte) (*channel.Bund
 		return nil
 	}
 	for _, db := range set.Databases() {
-		system = system || db.TLS.CAFile == "" && db.TLS.Mode < policy.TLSRequire
+		system = system || db.TLS.CA() == "" && db.TLS.Mode < policy.TLSRequire
 		if err := cmp.Or(read(db.TLS.CAFile, db.Pos), read(db.TLS.CertFile, db.Pos), read(db.TLS.KeyFile, db.Pos)); err != nil {
 			return nil, err
 		}

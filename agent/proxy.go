@@ -206,7 +206,7 @@ func (p *proxy) adopt(data []byte) error {
 	}
 	files := make([]policy.File, len(b.Files))
 	for i, f := range b.Files {
-		files[i] = policy.File{Name: f.Name, Data: f.Data}
+		files[i] = policy.File{Name: f.Name, Data: f.Data, Object: f.Object}
 	}
 	set, err := policy.Load(files)
 	if err != nil {
@@ -217,7 +217,7 @@ func (p *proxy) adopt(data []byte) error {
 		r.Placeholders[name] = &postgres.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}
 	}
 	for _, db := range set.Databases() {
-		if file := db.TLS.CAFile; file != "" && !x509.NewCertPool().AppendCertsFromPEM(b.Material[file]) {
+		if file := db.TLS.CA(); file != "" && !x509.NewCertPool().AppendCertsFromPEM(b.Material[file]) {
 			return fmt.Errorf("%s: %s holds no certificate", db.Pos, file)
 		}
 	}

@@ -139,6 +139,9 @@ func Explain(err error) string {
 func targets(set *policy.Set) []enroll.Target {
 	var all []enroll.Target
 	for _, w := range set.Workloads() {
+		if w.Pods != nil {
+			continue // what runs in pods is enrolled as it starts
+		}
 		all = append(all, enroll.Target{Name: w.Name, Cgroup: w.Cgroup, Unit: w.SystemdUnit, Token: w.TokenFile})
 	}
 	return all

@@ -1,17 +1,43 @@
 package policy
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// Enrolment is kind Workload: it enrolls what Kubernetes does not.
+// Enrolment is kind Workload: it enrolls what no label does. Exactly one of Cgroup,
+// SystemdUnit and Pods is set.
 type Enrolment struct {
 	Name           string
 	Pos            Position
 	Cgroup         string // path below the cgroup2 mount
 	SystemdUnit    string
+	Pods           *PodSelector
 	TokenFile      string // a JWT that proves who the workload is
 	Labels         map[string]string
 	Namespace      string
 	ServiceAccount string
+}
+
+// PodSelector picks pods of a cluster. What is set must all be true of a pod.
+type PodSelector struct {
+	Namespaces      []string // any of
+	Labels          map[string]string
+	ServiceAccounts []string // any of namespace/name, or namespace/*
+}
+
+// Matches reports whether a pod is one of those.
+func (p *PodSelector) Matches(w *Workload) bool {
+	if len(p.Namespaces) > 0 && !slices.Contains(p.Namespaces, w.Namespace) {
+		return false
+	}
+	for k, v := range p.Labels {
+		if w.Labels[k] != v {
+			return false
+		}
+	}
+	return len(p.ServiceAccounts) == 0 || w.ServiceAccount != "" &&
+		(slices.Contains(p.ServiceAccounts, w.Namespace+"/"+w.ServiceAccount) || slices.Contains(p.ServiceAccounts, w.Namespace+"/*"))
 }
 
 // SyncMode says when a record counts as written.

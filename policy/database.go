@@ -88,9 +88,19 @@ type Endpoint struct {
 type TLS struct {
 	Mode       TLSMode
 	CAFile     string // default: the host's roots
+	CASecret   *SecretKey
 	CertFile   string // client certificate
 	KeyFile    string
 	ServerName string // default: the host that was dialled
+}
+
+// CA names where the authorities come from: a file's path, a Secret, or "" for the
+// host's roots.
+func (t *TLS) CA() string {
+	if t.CASecret != nil {
+		return "secret " + t.CASecret.String()
+	}
+	return t.CAFile
 }
 
 // Credential is how the proxy logs in. Exactly one source is set, or Passthrough.
@@ -99,8 +109,17 @@ type Credential struct {
 	PasswordFile    string
 	PasswordEnv     string
 	PasswordCommand []string
+	PasswordSecret  *SecretKey
 	Passthrough     bool // the workload's own credential is relayed
 }
+
+// SecretKey is one value of a Secret in the cluster.
+type SecretKey struct {
+	Namespace, Name, Key string
+}
+
+// String returns namespace/name, key.
+func (s SecretKey) String() string { return s.Namespace + "/" + s.Name + ", " + s.Key }
 
 // Sensitive is one line of what is sensitive, and what it becomes.
 type Sensitive struct {

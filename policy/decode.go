@@ -13,7 +13,8 @@ import (
 // goes to problems, and decoding goes on, so that all of it is told at once.
 type decoder struct {
 	file     string
-	offset   int // lines before the document
+	object   bool // fields are told, not lines
+	offset   int  // lines before the document
 	problems *problems
 }
 
@@ -30,6 +31,16 @@ func (d *decoder) pos(t *token.Token) Position {
 
 // where returns the place that a reader of the file would point at.
 func (d *decoder) where(n ast.Node) Position {
+	if d.object {
+		at := Position{File: d.file}
+		if kv, ok := n.(*ast.MappingValueNode); ok {
+			n = kv.Key
+		}
+		if n != nil {
+			at.Field = n.GetPath()
+		}
+		return at
+	}
 	switch n := n.(type) {
 	case *ast.MappingNode:
 		if !n.IsFlowStyle && len(n.Values) > 0 {
@@ -60,6 +71,10 @@ type required []string
 // mapping decodes n, a mapping of the given fields; what names it in errors.
 // It reports whether n is a mapping at all.
 func (d *decoder) mapping(n ast.Node, what string, need required, fields ...field) bool {
+	if s, ok := outlined(n); ok {
+		s.mapping(need, fields)
+		return false
+	}
 	pairs, ok := d.pairs(n, what)
 	if !ok {
 		return false
@@ -80,7 +95,7 @@ func (d *decoder) mapping(n ast.Node, what string, need required, fields ...fiel
 			d.errorf(kv, "unknown field %q in %s%s", clip(name), what, known(name, fields))
 			continue
 		}
-		if empty(kv.Value) && name != "mask" {
+		if empty(kv.Value) && !slices.Contains(nullable, name) {
 			d.errorf(kv, "%s has no value", name)
 			continue
 		}
@@ -93,6 +108,10 @@ func (d *decoder) mapping(n ast.Node, what string, need required, fields ...fiel
 	}
 	return true
 }
+
+// nullable are the fields in which null has a meaning: a mask of that name, and what
+// kubectl writes of an object that was not created yet.
+var nullable = []string{"mask", "creationTimestamp"}
 
 // known says what could have been meant.
 func known(name string, fields []field) string {
@@ -198,6 +217,10 @@ func describe(n ast.Node) string {
 
 // each calls decode for the elements of a list.
 func (d *decoder) each(n ast.Node, what string, decode func(ast.Node)) {
+	if s, ok := outlined(n); ok {
+		s.Type, s.ListType, s.Items = "array", "atomic", outlineOf(decode)
+		return
+	}
 	list, ok := n.(*ast.SequenceNode)
 	if !ok {
 		d.errorf(n, "%s must be a list, not %s", what, describe(n))
@@ -214,6 +237,10 @@ func (d *decoder) each(n ast.Node, what string, decode func(ast.Node)) {
 
 // text returns a string. Numbers and booleans must be quoted to be one.
 func (d *decoder) text(n ast.Node, what string) (string, bool) {
+	if s, ok := outlined(n); ok {
+		s.Type, s.MinLength = "string", 1
+		return "", false
+	}
 	var s string
 	switch n := n.(type) {
 	case *ast.StringNode:
@@ -288,6 +315,10 @@ func (d *decoder) noting(places map[string]Position, decode func(ast.Node)) func
 // flag returns a decoder of true or false.
 func (d *decoder) flag(to *bool, what string) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.Type = "boolean"
+			return
+		}
 		b, ok := n.(*ast.BoolNode)
 		if !ok {
 			d.errorf(n, "%s must be true or false, not %s", what, describe(n))
@@ -307,6 +338,12 @@ type word[T any] struct {
 func choice[T any](d *decoder, to *T, what string, words ...word[T]) func(ast.Node) {
 	return func(n ast.Node) {
 		s, ok := d.text(n, what)
+		if o, outline := outlined(n); outline {
+			for _, w := range words {
+				o.Enum = append(o.Enum, w.text)
+			}
+			o.MinLength = 0
+		}
 		if !ok {
 			return
 		}
@@ -325,6 +362,10 @@ func choice[T any](d *decoder, to *T, what string, words ...word[T]) func(ast.No
 // labels returns a decoder of a mapping of strings to strings.
 func (d *decoder) labels(to *map[string]string, what string) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.Type, s.Values = "object", &Schema{Type: "string", MinLength: 1}
+			return
+		}
 		pairs, ok := d.pairs(n, what)
 		if !ok {
 			return

@@ -23,6 +23,7 @@ func (d *decoder) workload(spec ast.Node, doc *Document) *Enrolment {
 				d.errorf(n, "systemdUnit %q needs its ending, as in bot.service", clip(w.SystemdUnit))
 			}
 		}},
+		field{"pods", d.pods(&w.Pods)},
 		field{"tokenFile", d.path(&w.TokenFile, "tokenFile")},
 		field{"labels", d.labels(&w.Labels, "labels")},
 		field{"serviceAccount", func(n ast.Node) {
@@ -38,10 +39,41 @@ func (d *decoder) workload(spec ast.Node, doc *Document) *Enrolment {
 			w.Namespace, w.ServiceAccount, _ = strings.Cut(s, "/")
 		}},
 	)
-	if (w.Cgroup == "") == (w.SystemdUnit == "") {
-		d.errorf(spec, "a Workload needs either cgroup or systemdUnit")
+	ways := 0
+	for _, set := range []bool{w.Cgroup != "", w.SystemdUnit != "", w.Pods != nil} {
+		if set {
+			ways++
+		}
+	}
+	if ways != 1 {
+		d.errorf(spec, "a Workload needs exactly one of pods, cgroup and systemdUnit")
+	}
+	if w.Pods != nil && (w.TokenFile != "" || w.Labels != nil || w.ServiceAccount != "") {
+		d.errorf(spec, "tokenFile, labels and serviceAccount are of a cgroup or unit: pods have their own")
 	}
 	return w
+}
+
+func (d *decoder) pods(to **PodSelector) func(ast.Node) {
+	return func(n ast.Node) {
+		p := &PodSelector{}
+		d.mapping(n, "pods", nil,
+			field{"namespaces", d.texts(&p.Namespaces, "namespaces")},
+			field{"labels", d.labels(&p.Labels, "labels")},
+			field{"serviceAccounts", func(n ast.Node) {
+				d.texts(&p.ServiceAccounts, "serviceAccounts")(n)
+				for _, s := range p.ServiceAccounts {
+					if !validAccount(s) {
+						d.errorf(n, "serviceAccounts: %q must be namespace/name, or namespace/*", clip(s))
+					}
+				}
+			}},
+		)
+		if len(p.Namespaces) == 0 && len(p.Labels) == 0 && len(p.ServiceAccounts) == 0 {
+			d.errorf(n, "pods needs at least one of namespaces, labels, serviceAccounts")
+		}
+		*to = p
+	}
 }
 
 // validAccount reports whether s is namespace/name or namespace/*.

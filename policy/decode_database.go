@@ -86,6 +86,9 @@ func (d *decoder) endpoints(to *[]Endpoint) func(ast.Node) {
 			ep.Pos = d.where(e)
 			*to = append(*to, ep)
 		})
+		if s, ok := outlined(n); ok {
+			s.MinItems = 1
+		}
 		if list, ok := n.(*ast.SequenceNode); ok && len(list.Values) == 0 {
 			d.errorf(n, "endpoints must not be empty: write what workloads dial, such as \"db.internal:5432\"")
 		}
@@ -177,12 +180,16 @@ func (d *decoder) tls(to *TLS) func(ast.Node) {
 				word[TLSMode]{"disable", TLSDisable}, word[TLSMode]{"require", TLSRequire},
 				word[TLSMode]{"verify-ca", TLSVerifyCA}, word[TLSMode]{"verify-full", TLSVerifyFull})},
 			field{"caFile", d.path(&to.CAFile, "caFile")},
+			field{"caSecret", d.secret(&to.CASecret, "caSecret", "ca.crt")},
 			field{"certFile", d.path(&to.CertFile, "certFile")},
 			field{"keyFile", d.path(&to.KeyFile, "keyFile")},
 			field{"serverName", d.into(&to.ServerName, "serverName")},
 		)
 		if (to.CertFile == "") != (to.KeyFile == "") {
 			d.errorf(n, "tls needs certFile and keyFile together")
+		}
+		if to.CAFile != "" && to.CASecret != nil {
+			d.errorf(n, "tls needs at most one of caFile and caSecret")
 		}
 	}
 }
@@ -191,6 +198,9 @@ func (d *decoder) tls(to *TLS) func(ast.Node) {
 func (d *decoder) path(to *string, what string) func(ast.Node) {
 	return func(n ast.Node) {
 		s, ok := d.text(n, what)
+		if o, outline := outlined(n); outline {
+			o.Pattern = "^/"
+		}
 		if !ok {
 			return
 		}
@@ -219,11 +229,12 @@ func (d *decoder) credential(to *Credential) func(ast.Node) {
 					d.errorf(n, "passwordCommand must start with the absolute path of a program")
 				}
 			}},
+			field{"passwordSecret", d.secret(&to.PasswordSecret, "passwordSecret", "password")},
 			field{"passthrough", d.flag(&to.Passthrough, "passthrough")},
 		)
 		to.PasswordCommand = command
 		sources := 0
-		for _, set := range []bool{to.PasswordFile != "", to.PasswordEnv != "", len(command) > 0} {
+		for _, set := range []bool{to.PasswordFile != "", to.PasswordEnv != "", len(command) > 0, to.PasswordSecret != nil} {
 			if set {
 				sources++
 			}
@@ -234,10 +245,44 @@ func (d *decoder) credential(to *Credential) func(ast.Node) {
 		case !to.Passthrough && to.Username == "":
 			d.errorf(n, "credential needs a username, or passthrough: true")
 		case sources > 1:
-			d.errorf(n, "credential needs at most one of passwordFile, passwordEnv and passwordCommand")
+			d.errorf(n, "credential needs at most one of passwordFile, passwordEnv, passwordCommand and passwordSecret")
 		}
 	}
 }
+
+// secret returns a decoder of a reference to a key of a Secret of the cluster.
+func (d *decoder) secret(to **SecretKey, what, key string) func(ast.Node) {
+	return func(n ast.Node) {
+		s := SecretKey{Key: key}
+		d.mapping(n, what, required{"namespace", "name"},
+			field{"namespace", d.objectName(&s.Namespace, what+".namespace")},
+			field{"name", d.objectName(&s.Name, what+".name")},
+			field{"key", d.into(&s.Key, what+".key")},
+		)
+		*to = &s
+	}
+}
+
+// objectName returns a decoder of the name of an object of the cluster, which becomes
+// part of a URL.
+func (d *decoder) objectName(to *string, what string) func(ast.Node) {
+	return func(n ast.Node) {
+		s, ok := d.text(n, what)
+		if o, outline := outlined(n); outline {
+			o.Pattern, o.MaxLength = "^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$", 253
+		}
+		if !ok {
+			return
+		}
+		if !kubernetesName.MatchString(s) || len(s) > 253 {
+			d.errorf(n, "%s %q is not a name of Kubernetes: use lower-case letters, digits, - and .", what, clip(s))
+			return
+		}
+		*to = s
+	}
+}
+
+var kubernetesName = regexp.MustCompile(`^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$`)
 
 func (d *decoder) sensitive(to *[]Sensitive) func(ast.Node) {
 	return func(n ast.Node) {
@@ -267,6 +312,9 @@ func Detectors() []string { return append([]string(nil), detectors...) }
 func (d *decoder) detect(to *[]string) func(ast.Node) {
 	return func(n ast.Node) {
 		d.texts(to, "detect")(n)
+		if s, ok := outlined(n); ok {
+			s.Items = &Schema{Type: "string", Enum: Detectors()}
+		}
 		list, ok := n.(*ast.SequenceNode)
 		if !ok {
 			return

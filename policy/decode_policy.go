@@ -48,12 +48,18 @@ func (d *decoder) rights(p *Policy) []field {
 	return []field{
 		{"subjects", func(n ast.Node) {
 			d.each(n, "subjects", func(e ast.Node) { p.Subjects = append(p.Subjects, d.selector(e)) })
+			if s, ok := outlined(n); ok {
+				s.MinItems = 1
+			}
 			if len(p.Subjects) == 0 {
 				d.errorf(n, "subjects must name at least one, or {any: true}")
 			}
 		}},
 		{"databases", func(n ast.Node) {
 			d.noting(p.places, d.texts(&p.Databases, "databases"))(n)
+			if s, ok := outlined(n); ok {
+				s.MinItems = 1
+			}
 			if len(p.Databases) == 0 {
 				d.errorf(n, `databases must name at least one Database, or "*"`)
 			}

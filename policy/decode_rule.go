@@ -25,6 +25,14 @@ func (d *decoder) rule(n ast.Node) Rule {
 		note("effect", choice(d, &r.Effect, "effect", effects...)),
 		note("actions", d.actions(&r)),
 		note("on", d.patterns(&r.On, "on", shapeObject)),
+		// kubectl reads a plain on as true, as YAML 1.1 has it. This is the same word.
+		note("objects", func(n ast.Node) {
+			if given["on"] != nil {
+				d.errorf(n, `"objects" and "on" are the same: write one of them`)
+			}
+			given["on"] = n
+			d.patterns(&r.On, "objects", shapeObject)(n)
+		}),
 		note("except", d.patterns(&r.Except, "except", shapeObject)),
 		note("columns", d.columns(&r.Columns)),
 		note("mask", d.mask(&r.Mask)),
@@ -184,15 +192,19 @@ func (d *decoder) actions(r *Rule) func(ast.Node) {
 	return func(n ast.Node) {
 		var names []string
 		d.texts(&names, "actions")(n)
-		if len(names) == 0 {
-			d.errorf(n, "actions must not be empty")
-			return
-		}
 		known := []string{"any", "ddl"}
 		single := map[string]protocol.Action{}
 		for _, a := range protocol.Actions() {
 			known = append(known, a.String())
 			single[a.String()] = a
+		}
+		if s, ok := outlined(n); ok {
+			s.MinItems, s.Items = 1, &Schema{Type: "string", Enum: known}
+			return
+		}
+		if len(names) == 0 {
+			d.errorf(n, "actions must not be empty")
+			return
 		}
 		var set [64]bool
 		for _, name := range names {
@@ -220,6 +232,9 @@ func (d *decoder) actions(r *Rule) func(ast.Node) {
 func (d *decoder) columns(to *[]string) func(ast.Node) {
 	return func(n ast.Node) {
 		d.texts(to, "columns")(n)
+		if s, ok := outlined(n); ok {
+			s.MinItems = 1
+		}
 		for i, c := range *to {
 			parts, problem := splitPattern(c)
 			if problem == "" && (len(parts) != 1 || parts[0] == "*") {

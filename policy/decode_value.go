@@ -13,6 +13,10 @@ import (
 // Only plain decimals are read: 010 is eight in one YAML version and ten in another.
 func number[T ~int | ~int64 | ~uint32](d *decoder, to *T, what string, low, high int64) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.bounds(low, high)
+			return
+		}
 		i, ok := n.(*ast.IntegerNode)
 		if !ok {
 			d.errorf(n, "%s must be a whole number, not %s", what, describe(n))
@@ -48,6 +52,11 @@ func decimal(s string) (int64, bool) {
 // size returns a decoder of a number of bytes: 4096, 64KiB, 2MiB, 1GiB, 10MB.
 func (d *decoder) size(to *int64, what string) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.IntOrString = true
+			s.Pattern = "^[1-9][0-9]*(B|kB|KB|MB|GB|TB|KiB|MiB|GiB|TiB)?$"
+			return
+		}
 		if _, ok := n.(*ast.IntegerNode); ok {
 			number(d, to, what, 1, math.MaxInt64)(n)
 			return
@@ -73,6 +82,10 @@ func (d *decoder) size(to *int64, what string) func(ast.Node) {
 // duration returns a decoder of a time span: 30s, 15m, 1h30m, 7d.
 func (d *decoder) duration(to *time.Duration, what string) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.Type, s.Pattern = "string", "^([1-9][0-9]*d|([0-9]+([.][0-9]+)?(h|m|s|ms))+)$"
+			return
+		}
 		s, ok := n.(*ast.StringNode)
 		if !ok {
 			d.errorf(n, "%s must be a time span such as 30s, 15m, 1h or 7d, not %s", what, describe(n))
@@ -103,6 +116,9 @@ func span(s string) (time.Duration, bool) {
 func (d *decoder) instant(to *time.Time, what string) func(ast.Node) {
 	return func(n ast.Node) {
 		s, ok := d.text(n, what)
+		if o, outline := outlined(n); outline {
+			o.Format, o.MinLength = "date-time", 0
+		}
 		if !ok {
 			return
 		}
@@ -119,6 +135,9 @@ func (d *decoder) instant(to *time.Time, what string) func(ast.Node) {
 func (d *decoder) name(to *string, what string) func(ast.Node) {
 	return func(n ast.Node) {
 		s, ok := d.text(n, what)
+		if o, outline := outlined(n); outline {
+			o.Pattern, o.MaxLength = "^[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?$", 63
+		}
 		if !ok {
 			return
 		}
@@ -144,6 +163,10 @@ func validName(s string) bool {
 // mask returns a decoder of a mask.
 func (d *decoder) mask(to *Mask) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.Open, s.Nullable = true, true
+			return
+		}
 		if empty(n) {
 			*to = Mask{Kind: MaskNull}
 			return

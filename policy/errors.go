@@ -7,21 +7,29 @@ import (
 	"strings"
 )
 
-// Position is a place in a file.
+// Position is a place in a file, or a field of an object of the cluster.
 type Position struct {
-	File         string
-	Line, Column int // from 1; 0: unknown
+	File         string // or kind and name
+	Line, Column int    // from 1; 0: unknown, or an object
+	Field        string // of an object, as spec.rules[0].effect
 }
 
-// String returns "file:line:column".
+// String returns "file:line:column", or "kind name: field".
 func (p Position) String() string {
+	switch {
+	case p.Line == 0 && p.Field != "":
+		return p.File + ": " + p.Field
+	case p.Line == 0:
+		return p.File
+	}
 	return fmt.Sprintf("%s:%d:%d", p.File, p.Line, p.Column)
 }
 
 // A SyntaxError says where a policy is wrong, and what would be right.
 type SyntaxError struct {
 	File         string
-	Line, Column int // from 1
+	Line, Column int    // from 1
+	Field        string // of an object of the cluster
 	Msg          string
 	// Others are the rest of what is wrong in the set, in order, at most 99.
 	Others []*SyntaxError
@@ -31,7 +39,12 @@ type SyntaxError struct {
 
 // Error returns "file:line:column: message" of the first error.
 func (e *SyntaxError) Error() string {
-	return fmt.Sprintf("%s:%d:%d: %s", e.File, e.Line, e.Column, e.Msg)
+	return e.Position().String() + ": " + e.Msg
+}
+
+// Position returns where the first error is.
+func (e *SyntaxError) Position() Position {
+	return Position{File: e.File, Line: e.Line, Column: e.Column, Field: e.Field}
 }
 
 // All returns one line for each error.
@@ -54,7 +67,7 @@ type problems struct {
 
 func (p *problems) add(at Position, format string, args ...any) {
 	p.list = append(p.list, &SyntaxError{
-		File: at.File, Line: at.Line, Column: at.Column, Msg: fmt.Sprintf(format, args...),
+		File: at.File, Line: at.Line, Column: at.Column, Field: at.Field, Msg: fmt.Sprintf(format, args...),
 	})
 }
 

@@ -24,8 +24,13 @@ const (
 // Parse reads the resources of one file. References between them are not
 // checked, which [Load] does. The error is a *SyntaxError.
 func Parse(name string, data []byte) ([]Document, error) {
+	return ParseFile(File{Name: name, Data: data})
+}
+
+// ParseFile is Parse of a File, which may be an object of the cluster.
+func ParseFile(f File) ([]Document, error) {
 	p := &problems{}
-	docs := parse(name, data, p)
+	docs := parse(f, p)
 	if err := p.err(); err != nil {
 		return nil, err
 	}
@@ -33,7 +38,17 @@ func Parse(name string, data []byte) ([]Document, error) {
 }
 
 // parse adds what is wrong to p and returns what could be read.
-func parse(name string, data []byte, p *problems) []Document {
+func parse(f File, p *problems) []Document {
+	name, data := f.Name, f.Data
+	if f.Object {
+		d := &decoder{file: name, object: true, problems: p}
+		if root, ok := d.json(data); ok {
+			if doc, ok := d.document(root); ok {
+				return []Document{doc}
+			}
+		}
+		return nil
+	}
 	if len(data) > maxFile {
 		p.add(Position{File: name, Line: 1, Column: 1}, "file is larger than %d MiB", maxFile>>20)
 		return nil

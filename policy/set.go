@@ -12,6 +12,9 @@ import (
 type File struct {
 	Name string
 	Data []byte
+	// Object says that Data is the JSON of one object of the cluster. Name is its
+	// kind and name, and errors tell fields in place of lines.
+	Object bool
 }
 
 // Document is one resource. Exactly one of the pointers is set; a Grant is a Policy.
@@ -50,7 +53,7 @@ func Load(files []File) (*Set, error) {
 	p := &problems{}
 	var docs []Document
 	for _, f := range files {
-		docs = append(docs, parse(f.Name, f.Data, p)...)
+		docs = append(docs, parse(f, p)...)
 	}
 	s := assemble(docs, p)
 	// A document that could not be read leaves references dangling, which is not
@@ -149,6 +152,17 @@ func (s *Set) Policies() []*Policy { return s.policies }
 
 // Workloads returns all kind Workload resources in order of name.
 func (s *Set) Workloads() []*Enrolment { return s.workloads }
+
+// PodWorkload returns the first Workload, in order of name, whose pods include this
+// one, and nil if there is none.
+func (s *Set) PodWorkload(pod *Workload) *Enrolment {
+	for _, w := range s.workloads {
+		if w.Pods != nil && w.Pods.Matches(pod) {
+			return w
+		}
+	}
+	return nil
+}
 
 // Agent returns the daemon's settings, with every default filled in. It is never nil.
 func (s *Set) Agent() *Agent { return s.agent }

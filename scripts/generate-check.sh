@@ -1,6 +1,6 @@
 #!/bin/sh
-# generate-check.sh compiles the BPF programs again and fails if what is
-# committed differs. Objects depend on the compiler: Debian 12's clang is the one
+# generate-check.sh compiles the BPF programs and writes the CRDs again and fails if
+# what is committed differs. Objects depend on the compiler: Debian 12's clang is the one
 # that counts.
 set -eu
 cd "$(dirname "$0")/.."
@@ -12,12 +12,13 @@ if ! command -v clang >/dev/null; then
 	echo "generate: clang is missing (scripts/setup.sh installs it)" >&2
 	exit 1
 fi
-before=$(git status --porcelain -- bpf)
-go generate ./bpf/...
-after=$(git status --porcelain -- bpf)
-if [ "$before" != "$after" ] || { [ -z "$before" ] && ! git diff --exit-code --stat -- bpf; }; then
-	echo "generate: bpf/ is not what its sources make; run make generate and commit" >&2
-	git diff --stat -- bpf >&2
+generated="bpf agent/chart/crds"
+before=$(git status --porcelain -- $generated)
+go generate ./bpf/... ./agent/enroll/cluster
+after=$(git status --porcelain -- $generated)
+if [ "$before" != "$after" ] || { [ -z "$before" ] && ! git diff --exit-code --stat -- $generated; }; then
+	echo "generate: $generated: not what its sources make; run make generate and commit" >&2
+	git diff --stat -- $generated >&2
 	exit 1
 fi
-echo "generate: bpf/ is up to date"
+echo "generate: $generated: up to date"

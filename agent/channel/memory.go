@@ -36,6 +36,8 @@ type Verifier struct {
 type File struct {
 	Name string `json:"name"`
 	Data []byte `json:"data"`
+	// Object says that Data is JSON of an object of the cluster.
+	Object bool `json:"object,omitempty"`
 }
 
 // Memory returns a memory file that holds data and that nobody can change any

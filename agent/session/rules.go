@@ -46,7 +46,7 @@ func (r *Rules) UpstreamTLS(db *policy.Database, host string, destination netip.
 		host = destination.String()
 	}
 	var roots *x509.CertPool
-	if file := db.TLS.CAFile; file != "" {
+	if file := db.TLS.CA(); file != "" {
 		data, ok := r.Material[file]
 		if !ok {
 			return nil, fmt.Errorf("%s could not be read", file)
