@@ -1,6 +1,5 @@
 //go:build kube
 
-// Package objects tests configuration by objects of a cluster against a real API server.
 package objects
 
 import (
