@@ -28,6 +28,9 @@ type Status struct {
 	Ready    bool              `json:"ready"`
 	Problems []string          `json:"problems,omitempty"` // why it is not
 	Observe  []string          `json:"observe,omitempty"`  // databases and policies that do not enforce
+	// Misfits is what the configuration says that does not fit a database, as its
+	// catalog shows it: masks that can't apply, patterns that match nothing.
+	Misfits map[string][]string `json:"misfits,omitempty"`
 }
 
 // handler serves metrics and health, or the admin socket.
@@ -53,7 +56,7 @@ func reply(w http.ResponseWriter, v any) {
 }
 
 func (p *proxy) status() *Status {
-	s := &Status{Facts: p.facts.Load(), Sessions: p.server.Sessions(), Ready: true}
+	s := &Status{Facts: p.facts.Load(), Sessions: p.server.Sessions(), Ready: true, Misfits: p.server.Problems()}
 	for _, c := range p.conditions() {
 		if err := c.Check(); err != nil {
 			s.Ready = false

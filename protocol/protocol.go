@@ -208,10 +208,20 @@ type Plan struct {
 	Effect    Effect
 	Columns   []Column // nil: returns no rows, or (Effect Executes, Fetches) those of Name
 	Returns   bool     // returns rows
+	Copy      *Copy    // of Effect CopiesOut: what the data looks like; nil: not known
 	Limits    Limits
 	Sensitive bool // touches a sensitive column: errors and notices pass redacted
 	Observed  bool // would have been refused, but enforce is observe
 	Free      bool // whatever the server makes of it passes: nothing is enforced, or nothing is to be protected
+}
+
+// Copy is how COPY ... TO STDOUT writes rows.
+type Copy struct {
+	Columns []Column
+	Binary  bool
+	CSV     bool // else the text format
+	// Delimiter is between values; Quote and Escape are those of CSV.
+	Delimiter, Quote, Escape byte
 }
 
 // Edit is one replacement that turned a workload's text into the text for the

@@ -65,10 +65,11 @@ func (g *Gate) unseen(j *protocol.Judgement) *protocol.Refusal {
 		return nil
 	}
 	for i := range j.Plans {
-		if j.Plans[i].Effect.Kind == protocol.CopiesOut && !j.Plans[i].Observed {
+		p := &j.Plans[i]
+		if p.Effect.Kind == protocol.CopiesOut && !p.Observed && !p.Free && (p.Copy == nil || p.Copy.Binary) {
 			return &protocol.Refusal{Code: "42501", Rule: "database:" + g.conn.Database + "/detect",
-				Message: "COPY TO STDOUT is not available here, since content detectors don't look into it",
-				Hint:    "Use a SELECT of the same columns."}
+				Message: "COPY TO STDOUT in binary format is not available here, since content detectors don't look into it",
+				Hint:    "Use the text or csv format."}
 		}
 	}
 	return nil

@@ -257,13 +257,21 @@ func (a *analysis) describe(p *protocol.Plan, o outcome) {
 	}
 	p.Returns = o.returns
 	p.Sensitive = a.sensitive
-	if o.columns == nil {
-		return
+	p.Columns = a.described(o.columns)
+	if o.copy != nil {
+		p.Copy = o.copy
+		p.Copy.Columns = a.described(o.copies)
 	}
-	p.Columns = make([]protocol.Column, len(o.columns))
-	for i := range o.columns {
-		c := &o.columns[i]
-		out := &p.Columns[i]
+}
+
+func (a *analysis) described(cols []column) []protocol.Column {
+	if cols == nil {
+		return nil
+	}
+	all := make([]protocol.Column, len(cols))
+	for i := range cols {
+		c := &cols[i]
+		out := &all[i]
 		out.Name = TruncateName(c.name)
 		switch {
 		case c.mask != nil:
@@ -277,6 +285,7 @@ func (a *analysis) describe(p *protocol.Plan, o outcome) {
 			out.Scan = len(a.v.Detect()) > 0
 		}
 	}
+	return all
 }
 
 // debugPanics lets a mistake of the analysis end a test.

@@ -194,3 +194,29 @@ func TestStale(t *testing.T) {
 		t.Errorf("%+v is not %+v", gone, there)
 	}
 }
+
+// TestCopyFormat checks that a plan tells how COPY writes what detectors look into.
+func TestCopyFormat(t *testing.T) {
+	for text, want := range map[string]string{
+		"COPY app.notes TO STDOUT": `[{Name:id Sensitive:false Tag: Relation:app.notes Column:id Scan:true} ` +
+			`{Name:body Sensitive:false Tag: Relation:app.notes Column:body Scan:true}] false false '\t' '"' '"'`,
+		"COPY app.customers (ssn) TO STDOUT CSV QUOTE ''''":                       `[{Name:ssn Sensitive:true Tag:ssn Relation: Column: Scan:false}] false true ',' '\'' '\''`,
+		"COPY (SELECT upper(body) FROM app.notes) TO STDOUT (DELIMITER '|')":      `[{Name:upper Sensitive:false Tag: Relation: Column: Scan:true}] false false '|' '"' '"'`,
+		"COPY (SELECT 1 AS x) TO STDOUT (FORMAT csv, ESCAPE '\\', DELIMITER ';')": `[{Name:x Sensitive:false Tag: Relation: Column: Scan:true}] false true ';' '"' '\\'`,
+		"COPY (SELECT 1 AS x) TO STDOUT (FORMAT binary)":                          `[{Name:x Sensitive:false Tag: Relation: Column: Scan:true}] true false '\t' '"' '"'`,
+		"COPY (SELECT 1) TO STDOUT (FORMAT \"CSV\")":                              `!not recognized`,
+		"COPY (SELECT 1) TO STDOUT (DELIMITER 'ab')":                              `!single one-byte`,
+		"COPY (SELECT 1) TO STDOUT (NULL 'a\\')":                                  `!without a backslash`,
+	} {
+		j := judgeOffline(t, "detect: [email]", text)
+		got := ""
+		if j.Refusal != nil {
+			got = j.Refusal.Message
+		} else if c := j.Plans[0].Copy; c != nil {
+			got = fmt.Sprintf("%+v %v %v %q %q %q", c.Columns, c.Binary, c.CSV, c.Delimiter, c.Quote, c.Escape)
+		}
+		if sub, refused := strings.CutPrefix(want, "!"); got != want && !(refused && strings.Contains(got, sub)) {
+			t.Errorf("%q: %s\nwant %s", text, got, want)
+		}
+	}
+}

@@ -14,6 +14,8 @@ type outcome struct {
 	columns []column
 	returns bool
 	effect  protocol.Effect
+	copies  []column // of COPY TO, with the format
+	copy    *protocol.Copy
 }
 
 // statement analyses one statement of the text. from and to are its extent.
@@ -422,14 +424,18 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 	if x.IsProgram || x.Filename != "" {
 		a.fail("42501", -1, "COPY reads and writes the server's files and programs, which is not allowed: use STDIN or STDOUT")
 	}
+	f := &protocol.Copy{}
 	for _, n := range x.Options {
 		a.copyOption(n.GetDefElem())
+		a.copyFormat(f, n.GetDefElem())
 	}
+	completeCopy(f)
 	if x.Query != nil {
-		if _, ok := a.queryStmt(x.Query); !ok || x.IsFrom {
+		o, ok := a.queryStmt(x.Query)
+		if !ok || x.IsFrom {
 			a.unknown(x.Query)
 		}
-		return outcome{tag: "COPY", effect: protocol.Effect{Kind: protocol.CopiesOut}}
+		return outcome{tag: "COPY", copies: o.columns, copy: f, effect: protocol.Effect{Kind: protocol.CopiesOut}}
 	}
 	if x.IsFrom {
 		ref := a.target(x.Relation, protocol.Insert, "insert")
@@ -457,7 +463,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 		}
 		return outcome{tag: "COPY", effect: protocol.Effect{Kind: protocol.CopiesIn}}
 	}
-	return a.copyOut(x)
+	return a.copyOut(x, f)
 }
 
 func (a *analysis) copyColumn(rel *Relation, n *pg.Node) string {
@@ -469,7 +475,7 @@ func (a *analysis) copyColumn(rel *Relation, n *pg.Node) string {
 }
 
 // copyOut is COPY of a relation, which with masks becomes COPY of a query.
-func (a *analysis) copyOut(x *pg.CopyStmt) outcome {
+func (a *analysis) copyOut(x *pg.CopyStmt, f *protocol.Copy) outcome {
 	rel := a.relation(x.Relation)
 	if !rel.Readable() || rel.Kind == Toast {
 		a.fail("42809", x.Relation.Location, "%s is not a table", rel.object())
@@ -501,7 +507,7 @@ func (a *analysis) copyOut(x *pg.CopyStmt) outcome {
 		a.copyText(x, ref, cols)
 		ref.target, ref.confined = true, false
 	}
-	return outcome{tag: "COPY", effect: protocol.Effect{Kind: protocol.CopiesOut}}
+	return outcome{tag: "COPY", copies: cols, copy: f, effect: protocol.Effect{Kind: protocol.CopiesOut}}
 }
 
 func (a *analysis) copyText(x *pg.CopyStmt, ref *reference, cols []column) {
@@ -550,4 +556,54 @@ func (a *analysis) copyOption(d *pg.DefElem) {
 		}
 	}
 	a.fail("42501", d.GetLocation(), "COPY option %q is not allowed so", d.GetDefname())
+}
+
+// copyFormat notes an option that says how values are written. The server refuses
+// what contradicts itself.
+func (a *analysis) copyFormat(f *protocol.Copy, d *pg.DefElem) {
+	one := func(to *byte) {
+		s := d.GetArg().GetString_().GetSval()
+		if len(s) != 1 {
+			a.fail("0A000", d.GetLocation(), "COPY option %q must be a single one-byte character", d.GetDefname())
+		}
+		*to = s[0]
+	}
+	switch d.GetDefname() {
+	case "format":
+		switch s := d.GetArg().GetString_().GetSval(); s {
+		case "text":
+		case "csv":
+			f.CSV = true
+		case "binary":
+			f.Binary = true
+		default:
+			a.fail("22023", d.GetLocation(), "COPY format %q not recognized", s)
+		}
+	case "null":
+		if s := d.GetArg().GetString_().GetSval(); strings.Contains(s, "\\") && s != "\\N" {
+			a.fail("0A000", d.GetLocation(), "COPY option \"null\" must be \\N or without a backslash")
+		}
+	case "delimiter":
+		one(&f.Delimiter)
+	case "quote":
+		one(&f.Quote)
+	case "escape":
+		one(&f.Escape)
+	}
+}
+
+// completeCopy fills in what COPY takes where nothing is said.
+func completeCopy(f *protocol.Copy) {
+	if f.Delimiter == 0 {
+		f.Delimiter = '\t'
+		if f.CSV {
+			f.Delimiter = ','
+		}
+	}
+	if f.Quote == 0 {
+		f.Quote = '"'
+	}
+	if f.Escape == 0 {
+		f.Escape = f.Quote
+	}
 }

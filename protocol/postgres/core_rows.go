@@ -43,7 +43,7 @@ func (c *core) data(kind byte, in []byte) int {
 		}
 	}
 	limits := r.limits(r.statement)
-	scan := kind == 'D' && c.scans(r)
+	scan := c.scans(r, kind)
 	done, count := 0, 0
 	for done < len(in) {
 		k, size, ok := frame(in[done:])
@@ -96,7 +96,12 @@ func (c *core) rows(r *run, msgs []byte, count int, scan bool, limits protocol.L
 	r.rows += int64(count)
 	r.bytes += int64(len(msgs))
 	if scan {
-		msgs = c.scan(r, msgs)
+		scanned, ok := c.scan(r, msgs)
+		if !ok {
+			c.serverViolation("data that cannot be looked into")
+			return
+		}
+		msgs = scanned
 	}
 	c.gate.Rows(&r.Run, r.statement, msgs, count)
 	c.toClient.pass(msgs)

@@ -121,6 +121,12 @@ func (g *gate) judge(q *protocol.Query) *protocol.Judgement {
 		}
 		if strings.Contains(q.Text, "/*scan*/") {
 			p.Columns = []protocol.Column{{Scan: true}}
+			if p.Effect.Kind == protocol.CopiesOut {
+				p.Copy, p.Columns = &protocol.Copy{Columns: []protocol.Column{{Scan: true}, {}}, Delimiter: '\t'}, nil
+				if strings.Contains(strings.ToLower(q.Text), "csv") {
+					p.Copy.CSV, p.Copy.Delimiter, p.Copy.Quote, p.Copy.Escape = true, ',', '"', '"'
+				}
+			}
 		}
 		j.Plans = append(j.Plans, p)
 	}

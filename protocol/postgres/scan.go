@@ -8,11 +8,19 @@ import (
 )
 
 // scans reports whether the values of r's present statement are looked into.
-func (c *core) scans(r *run) bool {
+func (c *core) scans(r *run, kind byte) bool {
 	if c.scanner == nil {
 		return false
 	}
-	for _, col := range planned(r) {
+	cols := planned(r)
+	if kind == 'd' {
+		f := copied(r)
+		if f == nil {
+			return false // a Gate that wants it looked into says how it is written
+		}
+		cols = f.Columns
+	}
+	for _, col := range cols {
 		if col.Scan {
 			return true
 		}
@@ -32,24 +40,34 @@ func planned(r *run) []protocol.Column {
 }
 
 // scan shows the Scanner the values of msgs that it is to see, and returns the
-// rows with what it wants in their place: msgs itself where it wants nothing else.
-func (c *core) scan(r *run, msgs []byte) []byte {
+// rows with what it wants in their place: msgs itself where it wants nothing else. It
+// reports false for data that is not written as it should be.
+func (c *core) scan(r *run, msgs []byte) ([]byte, bool) {
 	cols := planned(r)
 	var out []byte
 	from := 0 // of msgs, not in out yet
 	for at := 0; at < len(msgs); {
-		_, size, _ := frame(msgs[at:])
+		kind, size, _ := frame(msgs[at:])
 		row := msgs[at : at+size]
-		if changed, ok := c.scanRow(r, cols, row); ok {
+		changed, ok := []byte(nil), false
+		if kind == 'd' {
+			var read bool
+			if changed, ok, read = c.scanCopy(r, copied(r), row); !read {
+				return nil, false
+			}
+		} else {
+			changed, ok = c.scanRow(r, cols, row)
+		}
+		if ok {
 			out = append(append(out, msgs[from:at]...), changed...)
 			from = at + size
 		}
 		at += size
 	}
 	if from == 0 {
-		return msgs
+		return msgs, true
 	}
-	return append(out, msgs[from:]...)
+	return append(out, msgs[from:]...), true
 }
 
 // scanRow returns another row if a value was replaced.

@@ -2,6 +2,8 @@ package main
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"time"
 
@@ -85,6 +87,11 @@ func printStatus(cmd *cobra.Command, s *agent.Status) {
 	if s.Facts != nil {
 		for _, p := range s.Facts.Warnings {
 			fmt.Fprintf(w, "warning     %s\n", p)
+		}
+	}
+	for _, name := range slices.Sorted(maps.Keys(s.Misfits)) {
+		for _, text := range s.Misfits[name] {
+			fmt.Fprintf(w, "misfit      database %s: %s\n", name, text)
 		}
 	}
 	for _, o := range s.Observe {
