@@ -198,6 +198,14 @@ type Effect struct {
 	// Text is the inner statement as the workload wrote it (Prepares, Declares),
 	// judged again when names have come to resolve differently.
 	Text string
+	// Moves says that names may resolve differently once it has run, whatever its kind:
+	// it runs set_config or a function that may.
+	Moves bool
+}
+
+// MovesNames reports whether names may resolve differently behind the statement.
+func (e *Effect) MovesNames() bool {
+	return e.Moves || e.Kind == ChangesPath || e.Kind == Discards || e.Kind == AnyEffect
 }
 
 // Plan is what was decided about one statement, and what to expect of it.

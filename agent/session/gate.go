@@ -288,6 +288,9 @@ func (g *Gate) End(r *protocol.Run, i int, o protocol.Outcome) {
 		x.found = 0
 		g.s.o.Traffic.Statement(action(plan), plan.Verdict)
 		g.follow(plan, &o)
+		if i < len(r.Inner) && r.Inner[i] != nil {
+			g.follow(r.Inner[i], &o)
+		}
 	}
 	g.event = record.Event{Outcome: &g.outcome}
 	g.log.Buffer(&g.event)

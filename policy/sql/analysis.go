@@ -60,7 +60,8 @@ type analysis struct {
 	volatile    bool
 	filtered    bool
 	sensitive   bool
-	changesPath bool
+	changesPath bool // runs set_config of search_path
+	calls       bool // runs code that may do so
 	tag         string
 	refused     *protocol.Refusal // a use of a masked column, told after what rights say
 	notices     []protocol.Notice

@@ -73,6 +73,9 @@ func (a *analysis) allowed(all []*Function, x *pg.FuncCall, at int32) {
 			a.volatile = true
 		}
 		if f.System() && safeFunction(f) || a.listed(f) {
+			// It may set search_path for good, unless it has no body in SQL. One that
+			// is IMMUTABLE and does, lies about more than that.
+			a.calls = a.calls || !f.System() && f.Volatility != "i" && f.Language != "c" && f.Language != "internal"
 			for _, oid := range f.Calls {
 				a.allowedCode(a.c.FunctionByOID(oid), "function "+f.Schema+"."+f.Name)
 			}
@@ -84,6 +87,7 @@ func (a *analysis) allowed(all []*Function, x *pg.FuncCall, at int32) {
 		if a.depth > 0 || f.System() {
 			a.denyFunction(f, at)
 		}
+		a.calls = true
 		a.access(protocol.Access{Action: protocol.Call, Object: f.object()})
 	}
 }

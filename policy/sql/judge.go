@@ -189,6 +189,7 @@ func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
 	}
 	o := a.statement(raw.Stmt, from, to)
 	a.describe(&p, o)
+	a.lost = a.lost || a.calls
 	d := a.v.Decide(&p.Statement)
 	p.Verdict, p.Rule, p.Limits = d.Verdict, d.Rule, d.Limits
 	if in := p.Effect.Inner; in != nil {
@@ -255,6 +256,7 @@ func (a *analysis) describe(p *protocol.Plan, o outcome) {
 	if a.changesPath && p.Effect.Kind == protocol.NoEffect {
 		p.Effect.Kind = protocol.ChangesPath
 	}
+	p.Effect.Moves = a.calls || a.changesPath && p.Effect.Kind != protocol.ChangesPath
 	p.Returns = o.returns
 	p.Sensitive = a.sensitive
 	p.Columns = a.described(o.columns)

@@ -160,6 +160,8 @@ func (a *analysis) family(r *Relation) []*Relation {
 var valueCatalogs = regexp.MustCompile(`\b(pg_stats|pg_statistic|pg_stats_ext|pg_stats_ext_exprs|pg_statistic_ext_data|pg_largeobject|` +
 	`pg_stat_activity|pg_authid|pg_shadow|pg_user_mapping|pg_user_mappings|pg_prepared_statements|pg_cursors)\b`)
 
+var setsConfig = regexp.MustCompile(`\bset_config\(`)
+
 // viewMasks analyses the definition of a view, if anything sensitive is below it.
 func (a *analysis) viewMasks(r *Relation) []*masked {
 	for _, oid := range r.Calls {
@@ -173,6 +175,11 @@ func (a *analysis) viewMasks(r *Relation) []*masked {
 		a.refuse(&protocol.Refusal{Code: "42501",
 			Message: "reading " + r.object().String() + " is not allowed",
 			Detail:  "It shows " + name + ", which holds values of other tables."})
+	}
+	if setsConfig.MatchString(r.Definition) {
+		a.refuse(&protocol.Refusal{Code: "42501",
+			Message: "reading " + r.object().String() + " is not allowed",
+			Detail:  "It calls set_config, so that it may change how names resolve."})
 	}
 	below := false
 	for _, d := range r.Depends {

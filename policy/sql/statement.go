@@ -32,7 +32,12 @@ func (a *analysis) statement(n *pg.Node, from, to int) outcome {
 	if o, ok := a.maintenance(n); ok {
 		return o
 	}
-	return a.definition(n)
+	o := a.definition(n)
+	if a.changesPath {
+		// It would run whenever what is defined is used.
+		a.fail("42501", -1, "set_config of search_path cannot be part of a definition")
+	}
+	return o
 }
 
 // queryStmt analyses SELECT, INSERT, UPDATE, DELETE and MERGE.

@@ -199,23 +199,32 @@ var prepareAgain = &protocol.Refusal{Code: "0A000",
 	Message: "the prepared statement was judged under other rules or another search path",
 	Hint:    "DEALLOCATE it and PREPARE it again."}
 
+// movedWithin and movedAtEnd refuse a text whose names may mean something else by the
+// time that they are read.
+var (
+	movedWithin = &protocol.Refusal{Code: "0A000",
+		Message: "names may resolve differently in the rest of this text",
+		Hint:    "Send its statements separately."}
+	movedAtEnd = &protocol.Refusal{Code: "0A000",
+		Message: "names may resolve differently after the end of the transaction",
+		Hint:    "Send the statements behind it separately."}
+)
+
 // prepare makes the run of a judged text: the names that it uses have to be known.
 func (c *core) prepare(kind byte, j *protocol.Judgement, text string) (*run, step, *protocol.Refusal) {
 	uses, hold := false, j.Hold
 	dirty := c.pathDirty
 	for i := range j.Plans {
-		switch j.Plans[i].Effect.Kind {
+		e := &j.Plans[i].Effect
+		switch e.Kind {
 		case protocol.Executes, protocol.Fetches:
 			uses = true
-		case protocol.ChangesPath, protocol.Discards, protocol.AnyEffect:
-			dirty = true
 		case protocol.End, protocol.Savepoint:
 			if dirty && j.Named && i < len(j.Plans)-1 {
-				return nil, stepMore, &protocol.Refusal{Code: "0A000",
-					Message: "names may resolve differently after the end of the transaction",
-					Hint:    "Send the statements behind it separately."}
+				return nil, stepMore, movedAtEnd
 			}
 		}
+		dirty = dirty || e.MovesNames()
 	}
 	var list []*protocol.Plan
 	var texts []string
@@ -224,13 +233,26 @@ func (c *core) prepare(kind byte, j *protocol.Judgement, text string) (*run, ste
 			return nil, s, nil
 		}
 		list, texts = make([]*protocol.Plan, len(j.Plans)), make([]string, len(j.Plans))
+		dirty, moved := c.pathDirty, -1 // where in the text names came to resolve differently
 		for i := range j.Plans {
-			in, text, s, why := c.resolve(j, i)
+			e := &j.Plans[i].Effect
+			in, text, s, why := c.resolve(j, i, moved)
 			if s != stepMore || why != nil {
 				return nil, s, why
 			}
 			list[i], texts[i] = in, text
 			hold = hold || in != nil && in.Verdict == protocol.Approve
+			moves := e.MovesNames()
+			if in != nil && in.Effect.MovesNames() {
+				// What is executed is not known where the text is judged.
+				if moves = true; j.Named && i < len(j.Plans)-1 {
+					return nil, stepMore, movedWithin
+				}
+			}
+			if moves || dirty && (e.Kind == protocol.End || e.Kind == protocol.Savepoint) {
+				moved = i
+			}
+			dirty = dirty || moves
 		}
 	}
 	if hold && c.queue.len > 0 {
@@ -246,8 +268,10 @@ func (c *core) prepare(kind byte, j *protocol.Judgement, text string) (*run, ste
 }
 
 // resolve returns the plan that statement i of j executes or fetches from, and
-// the text of that if an earlier message had it.
-func (c *core) resolve(j *protocol.Judgement, i int) (*protocol.Plan, string, step, *protocol.Refusal) {
+// the text of that if an earlier message had it. moved is the last statement of the
+// text behind which names may resolve differently, -1 if there is none: what was
+// prepared is read anew by the server then.
+func (c *core) resolve(j *protocol.Judgement, i, moved int) (*protocol.Plan, string, step, *protocol.Refusal) {
 	p := &j.Plans[i]
 	e := &p.Effect
 	if e.Kind != protocol.Executes && e.Kind != protocol.Fetches {
@@ -260,6 +284,9 @@ func (c *core) resolve(j *protocol.Judgement, i int) (*protocol.Plan, string, st
 			d.Kind == protocol.Declares && e.Kind == protocol.Fetches && d.Name == e.Name:
 			if d.Inner == nil {
 				return nil, "", stepMore, undecided
+			}
+			if d.Kind == protocol.Prepares && j.Named && moved > k {
+				return nil, "", stepMore, movedWithin
 			}
 			return d.Inner, "", stepMore, nil
 		case d.Kind == protocol.Discards,
@@ -301,7 +328,17 @@ func (c *core) resolve(j *protocol.Judgement, i int) (*protocol.Plan, string, st
 		}
 		st.judgement, st.view = jj, c.view()
 	}
-	return &st.judgement.Plans[0], st.text, stepMore, nil
+	in := &st.judgement.Plans[0]
+	switch {
+	case moved >= 0 && st.judgement.Named:
+		return nil, "", stepMore, movedWithin
+	case in.Observed || in.Free || in.Effect.Kind == protocol.NoEffect || in.Effect.Kind == protocol.ChangesPath:
+		return in, st.text, stepMore, nil
+	}
+	// The server executes whatever has such a name, also what executes another one.
+	return nil, "", stepMore, &protocol.Refusal{Code: "0A000",
+		Message: "EXECUTE runs only queries, and this statement does something to the session",
+		Hint:    "Run the statement itself."}
 }
 
 // fetchable reports whether FETCH from a bound portal of p runs no more than p: the
@@ -367,12 +404,14 @@ func (c *core) launch(r *run) {
 	r.view = c.view()
 	for i := range r.Judgement.Plans {
 		e := &r.Judgement.Plans[i].Effect
-		switch e.Kind {
-		case protocol.ChangesPath, protocol.Discards, protocol.AnyEffect:
+		if e.MovesNames() || i < len(r.Inner) && r.Inner[i] != nil && r.Inner[i].Effect.MovesNames() {
 			c.pathKnown, c.pathDirty, c.dirtyAt = false, true, c.segment
-			if e.Kind == protocol.AnyEffect {
-				c.copier = r
-			}
+			// What the text prepares was judged somewhere between two paths.
+			r.view.path = ^uint64(0)
+		}
+		switch e.Kind {
+		case protocol.AnyEffect:
+			c.copier = r
 		case protocol.End, protocol.Savepoint:
 			if c.pathDirty {
 				c.pathKnown = false
