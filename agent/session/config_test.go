@@ -168,8 +168,12 @@ func TestDetectors(t *testing.T) {
 	if n := p.traffic.Masked.Snapshot()["email"]; n != 2 {
 		t.Errorf("%d addresses counted, want 2", n)
 	}
+	var copied strings.Builder
+	if _, err := c.PgConn().CopyTo(context.Background(), &copied, "COPY ("+text+") TO STDOUT"); err != nil || copied.String() != want+"\n" {
+		t.Errorf("COPY: got %q, %v", &copied, err)
+	}
 	// What they don't look into does not leave.
-	_, err := c.PgConn().CopyTo(context.Background(), new(strings.Builder), "COPY (SELECT name FROM app.customers) TO STDOUT")
+	_, err := c.PgConn().CopyTo(context.Background(), new(strings.Builder), "COPY (SELECT name FROM app.customers) TO STDOUT (FORMAT binary)")
 	if code(err) != "42501" {
 		t.Errorf("COPY = %v, want 42501", err)
 	}
