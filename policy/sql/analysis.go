@@ -296,6 +296,9 @@ func (a *analysis) denial(d policy.Decision) *protocol.Refusal {
 		r.Detail = "Rule " + d.Rule + " denies it."
 	}
 	r.Hint = allowedHere(d.Allowed)
+	if d.Action == protocol.Create && d.Object.Schema == "pg_temp" {
+		r.Hint = tempHint
+	}
 	return r
 }
 

@@ -230,9 +230,18 @@ func (a *analysis) ddl(action protocol.Action, n *pg.Node) {
 	st := protocol.Statement{Understood: true, Tag: a.tag, Accesses: []protocol.Access{{Action: action, Object: a.whole()}}}
 	r := &protocol.Refusal{Code: "42501", Message: nodeName(n) + " is not allowed",
 		Detail: "What such a statement does cannot be told from its text, or reaches past the tables that policies are about."}
+	switch n.Node.(type) {
+	case *pg.Node_DoStmt:
+		r.Hint = "Send the statements of the block one by one, without DO."
+	case *pg.Node_CreateFunctionStmt:
+		r.Hint = "Write what it would compute into the statement itself."
+	}
 	if d := a.v.Decide(&st); d.Verdict == protocol.Deny && d.Rule != "" {
 		says := a.denial(d)
-		r.Rule, r.Detail, r.Hint = d.Rule, says.Detail, says.Hint
+		r.Rule, r.Detail = d.Rule, says.Detail
+		if r.Hint == "" {
+			r.Hint = says.Hint
+		}
 	}
 	a.accesses, a.order = nil, nil
 	a.refuse(r)

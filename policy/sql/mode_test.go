@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/policy/sql"
 	"sluicegate.io/sluice/protocol"
 )
@@ -218,5 +219,28 @@ func TestCopyFormat(t *testing.T) {
 		if sub, refused := strings.CutPrefix(want, "!"); got != want && !(refused && strings.Contains(got, sub)) {
 			t.Errorf("%q: %s\nwant %s", text, got, want)
 		}
+	}
+}
+
+// TestTemporary checks that who wants a temporary table is told what to do instead,
+// whatever the policy says.
+func TestTemporary(t *testing.T) {
+	c, err := shopCatalog()
+	if err != nil {
+		t.Fatal(err)
+	}
+	allowed := view(t, fmt.Sprintf(shopPolicy, "")+`    - {name: temp, effect: allow, actions: [create, drop], on: ["*.*", "pg_temp.*"]}
+`)
+	for _, v := range []*policy.View{allowed, view(t, fmt.Sprintf(shopPolicy, ""))} {
+		for _, text := range []string{"CREATE TEMP TABLE t (a int)", "CREATE TEMP TABLE t ON COMMIT DROP AS SELECT id FROM app.orders",
+			"SELECT id INTO TEMP t FROM app.orders", "CREATE TABLE pg_temp.t (a int)", "CREATE TEMP VIEW v AS SELECT 1", "CREATE TEMP SEQUENCE s"} {
+			j, _ := sql.Judge(c, v, &protocol.Query{Text: text}, sql.Options{})
+			if j.Refusal == nil || !strings.Contains(j.Refusal.Hint, "WITH query") {
+				t.Errorf("%q: %+v", text, j.Refusal)
+			}
+		}
+	}
+	if j, _ := sql.Judge(c, allowed, &protocol.Query{Text: "DO 'BEGIN END'"}, sql.Options{}); j.Refusal == nil || !strings.Contains(j.Refusal.Hint, "one by one") {
+		t.Errorf("%+v", j.Refusal)
 	}
 }

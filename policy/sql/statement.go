@@ -93,12 +93,21 @@ func (a *analysis) createAs(into *pg.IntoClause, cols []column) {
 	}
 }
 
+// tempHint is what to do in place of a temporary table.
+const tempHint = "Put the rows into a WITH query of the statement that needs them, or into a VALUES list."
+
 // newObject names a relation that a statement creates.
 func (a *analysis) newObject(rv *pg.RangeVar) protocol.Object {
 	if rv == nil {
 		a.fail("0A000", -1, "a relation is missing")
 	}
 	o := protocol.Object{Kind: protocol.Relation, Schema: rv.Schemaname, Name: rv.Relname}
+	if (rv.Relpersistence == "t" || IsTemp(o.Schema)) && a.refused == nil {
+		// Temporary relations come before all others where a name is looked up.
+		a.refused = &protocol.Refusal{Code: "0A000", Message: "temporary relations are not available here",
+			Detail: "They would hide others of the same name, and who reads them is not told by the database.",
+			Hint:   tempHint}
+	}
 	switch {
 	case rv.Relpersistence == "t":
 		o.Schema = "pg_temp"

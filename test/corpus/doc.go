@@ -7,7 +7,8 @@
 //
 // setup.sql, roles.sql, bypass.sql and benign.sql are Sluice's shared corpus,
 // copied unchanged, so that a clone has everything that its tests need;
-// bypass_own.sql and benign_own.sql are this repository's additions.
+// bypass_own.sql, bypass_published.sql and benign_own.sql are this repository's
+// additions.
 package corpus
 
 import (
