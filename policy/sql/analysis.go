@@ -60,8 +60,9 @@ type analysis struct {
 	volatile    bool
 	filtered    bool
 	sensitive   bool
-	changesPath bool // runs set_config of search_path
-	calls       bool // runs code that may do so
+	changesPath bool              // runs set_config of search_path
+	calls       bool              // runs code that may do so
+	cascaded    []protocol.Access // writes of foreign keys, whose rows nobody counts
 	tag         string
 	refused     *protocol.Refusal // a use of a masked column, told after what rights say
 	notices     []protocol.Notice
@@ -339,6 +340,9 @@ func (a *analysis) finalAccesses() []protocol.Access {
 			continue
 		}
 		a.access(protocol.Access{Action: protocol.Select, Object: r.rel.object(), Columns: cols})
+	}
+	for _, x := range a.accesses[:len(a.accesses):len(a.accesses)] {
+		a.along(x)
 	}
 	return a.accesses
 }

@@ -26,7 +26,7 @@ func (a *analysis) maintenance(n *pg.Node) (outcome, bool) {
 			rel = owner
 		}
 		a.access(protocol.Access{Action: protocol.Maintenance, Object: rel.object()})
-		a.touched(rel)
+		a.changed(rel)
 	}
 	switch x := n.Node.(type) {
 	case *pg.Node_LockStmt:
@@ -182,7 +182,17 @@ func (a *analysis) definition(n *pg.Node) outcome {
 		if x.RenameStmt.Relation == nil {
 			a.ddl(protocol.Alter, n)
 		}
-		a.alters(x.RenameStmt.Relation)
+		rel := a.alters(x.RenameStmt.Relation)
+		switch x.RenameStmt.RenameType {
+		case pg.ObjectType_OBJECT_COLUMN, pg.ObjectType_OBJECT_ATTRIBUTE:
+			a.renamed(rel, x.RenameStmt.Subname, x.RenameStmt.Newname)
+		case pg.ObjectType_OBJECT_TABCONSTRAINT, pg.ObjectType_OBJECT_TRIGGER, pg.ObjectType_OBJECT_RULE, pg.ObjectType_OBJECT_POLICY:
+		default:
+			// The server takes the word for any kind of relation: ALTER INDEX renames tables.
+			if named := a.relationFor(x.RenameStmt.Relation, protocol.Alter); named == rel {
+				a.renamed(rel, "", x.RenameStmt.Newname)
+			}
+		}
 		return outcome{tag: a.tag}
 	case *pg.Node_DropStmt:
 		return a.drop(x.DropStmt)
@@ -275,6 +285,7 @@ func (a *analysis) alters(rv *pg.RangeVar) *Relation {
 	}
 	a.access(protocol.Access{Action: protocol.Alter, Object: rel.object()})
 	a.keepsShape(rel)
+	a.changed(rel)
 	return rel
 }
 
@@ -304,12 +315,15 @@ func (a *analysis) unmaskedOnly(what string) {
 	}
 }
 
-// over is a scope of one relation's columns.
+// over is a scope of one relation's columns. What an expression of a definition
+// computes with is read.
 func (a *analysis) over(rel *Relation) *scope {
-	it := &item{alias: rel.Name, rels: true, names: true}
+	ref := &reference{rel: rel, target: true}
+	a.order = append(a.order, ref)
+	it := &item{alias: rel.Name, ref: ref, rels: true, names: true}
 	for i := range rel.Columns {
 		if c := &rel.Columns[i]; !c.Dropped {
-			it.cols = append(it.cols, column{name: c.Name, value: value{typ: c.Type}})
+			it.cols = append(it.cols, column{name: c.Name, value: value{typ: c.Type}, ref: ref, index: i})
 		}
 	}
 	return &scope{items: []*item{it}, q: &query{}}
@@ -369,12 +383,21 @@ func (a *analysis) tableElement(n *pg.Node, s *scope) {
 		if c.Pktable != nil {
 			rel := a.relation(c.Pktable)
 			a.outside(rel, "a foreign key")
-			a.access(protocol.Access{Action: protocol.Select, Object: rel.object()})
-			for _, n := range c.PkAttrs {
-				for i, m := range a.masksOf(rel) {
-					if m != nil && rel.Columns[i].Name == n.GetString_().GetSval() {
-						a.condition(value{mask: m, raw: true}, "a foreign key")
+			// Whether a row may have a key tells whether that is there.
+			keys := names(c.PkAttrs)
+			for i := range rel.Keys {
+				if k := &rel.Keys[i]; len(keys) == 0 && k.Primary {
+					for _, n := range k.Columns {
+						if col := rel.ColumnByNumber(n); col != nil {
+							keys = append(keys, col.Name)
+						}
 					}
+				}
+			}
+			a.access(protocol.Access{Action: protocol.Select, Object: rel.object(), Columns: keys})
+			for i, m := range a.masksOf(rel) {
+				if m != nil && contains(keys, rel.Columns[i].Name) {
+					a.condition(value{mask: m, raw: true}, "a foreign key")
 				}
 			}
 		}

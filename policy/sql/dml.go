@@ -45,7 +45,9 @@ func (a *analysis) target(rv *pg.RangeVar, action protocol.Action, event string)
 	a.refs[rv] = ref
 	a.order = append(a.order, ref)
 	a.shadow(ref)
-	a.touched(rel)
+	if a.touched(rel); action != protocol.Insert {
+		a.changed(rel)
+	}
 	return ref
 }
 
@@ -58,8 +60,9 @@ func (a *analysis) unruled(rel *Relation, event string, at int32) {
 	}
 }
 
-// base notes that writing to a view writes to what is below it.
-func (a *analysis) base(rel *Relation, action protocol.Action, depth int) {
+// base notes that writing to a view writes to what is below it. cols are the columns
+// that are written.
+func (a *analysis) base(rel *Relation, action protocol.Action, cols []string, depth int) {
 	a.step()
 	if rel.Kind != View || depth > maxViews {
 		return
@@ -69,6 +72,7 @@ func (a *analysis) base(rel *Relation, action protocol.Action, depth int) {
 			return // INSTEAD OF
 		}
 	}
+	names := viewColumns(rel)
 	seen := map[uint32]bool{}
 	for _, d := range rel.Depends {
 		if r := a.c.RelationByOID(d.Relation); r != nil && r != rel && !seen[d.Relation] {
@@ -77,17 +81,61 @@ func (a *analysis) base(rel *Relation, action protocol.Action, depth int) {
 				continue
 			}
 			a.unruled(r, action.String(), -1)
-			a.touched(r)
-			a.access(protocol.Access{Action: action, Object: r.object(), Implied: "view " + rel.object().String()})
-			// Which columns a view's are below is not followed: all of them.
-			var all []string
-			for i := range r.Columns {
-				all = append(all, r.Columns[i].Name)
+			a.changed(r)
+			x := protocol.Access{Action: action, Object: r.object(), Implied: "view " + rel.object().String()}
+			if action != protocol.Delete {
+				for _, c := range cols {
+					if n := names[c]; names == nil || n != "" && r.Column(n) != nil {
+						x.Columns = append(x.Columns, n)
+					}
+				}
+				if names == nil {
+					x.Columns = nil // which they are is not known: all of them
+					for i := range r.Columns {
+						if !r.Columns[i].Dropped {
+							x.Columns = append(x.Columns, r.Columns[i].Name)
+						}
+					}
+				}
 			}
-			a.runs(r, action, all)
-			a.base(r, action, depth+1)
+			a.access(x)
+			a.runs(r, action, x.Columns)
+			a.base(r, action, x.Columns, depth+1)
+			if action != protocol.Insert {
+				a.cascade(r, action, x.Columns, 0)
+			}
 		}
 	}
+}
+
+// viewColumns tells which column below each column of a view is, nil if that cannot
+// be told. Columns of an updatable view are plain references.
+func viewColumns(rel *Relation) map[string]string {
+	tree, err := pg.Parse(rel.Definition)
+	if err != nil || len(tree.Stmts) != 1 {
+		return nil
+	}
+	list := tree.Stmts[0].Stmt.GetSelectStmt().GetTargetList()
+	out := make(map[string]string)
+	for i := range rel.Columns {
+		c := &rel.Columns[i]
+		if c.Dropped {
+			continue
+		}
+		if len(list) == 0 {
+			return nil
+		}
+		t := list[0].GetResTarget()
+		list = list[1:]
+		if x := t.GetVal().GetColumnRef(); x != nil && !isStar(x) {
+			f := fieldNames(x)
+			out[c.Name] = f[len(f)-1]
+		}
+	}
+	if len(list) > 0 {
+		return nil
+	}
+	return out
 }
 
 // returning analyses RETURNING: columns of the target are replaced by masks.
@@ -138,7 +186,7 @@ func (a *analysis) insertStmt(x *pg.InsertStmt, up *scope) []column {
 	}
 	a.access(protocol.Access{Action: protocol.Insert, Object: rel.object(), Columns: cols})
 	a.runs(rel, protocol.Insert, nil)
-	a.base(rel, protocol.Insert, 0)
+	a.base(rel, protocol.Insert, cols, 0)
 	it := a.relationItem(ref, x.Relation.Alias)
 	if c := x.OnConflictClause; c != nil {
 		a.onConflict(c, it, s)
@@ -220,6 +268,7 @@ func (a *analysis) onConflict(c *pg.OnConflictClause, target *item, s *scope) {
 		}
 	}
 	in.items = append(in.items, ex)
+	a.changed(rel)
 	a.set(c.TargetList, target.ref, in)
 	if c.WhereClause != nil {
 		a.condition(a.expr(c.WhereClause, in), "WHERE")
@@ -245,7 +294,7 @@ func (a *analysis) set(list []*pg.Node, ref *reference, s *scope) {
 	}
 	a.access(protocol.Access{Action: protocol.Update, Object: rel.object(), Columns: cols})
 	a.runs(rel, protocol.Update, cols)
-	a.base(rel, protocol.Update, 0)
+	a.base(rel, protocol.Update, cols, 0)
 	a.cascade(rel, protocol.Update, cols, 0)
 }
 
@@ -287,11 +336,12 @@ func (a *analysis) cascade(rel *Relation, action protocol.Action, cols []string,
 		}
 		x.Action = next
 		a.unruled(r.From, next.String(), -1)
-		a.touched(r.From)
+		a.changed(r.From)
 		a.outside(r.From, "what "+why+" brings about")
 		before := len(a.accesses)
 		changed := append([]string(nil), x.Columns...)
 		a.access(x)
+		a.cascaded = append(a.cascaded, x)
 		if len(a.accesses) > before {
 			a.runs(r.From, next, changed)
 			a.cascade(r.From, next, changed, depth+1)
@@ -334,7 +384,7 @@ func (a *analysis) deleteStmt(x *pg.DeleteStmt, up *scope) []column {
 	a.changes(ref, x.WhereClause)
 	a.access(protocol.Access{Action: protocol.Delete, Object: ref.rel.object()})
 	a.runs(ref.rel, protocol.Delete, nil)
-	a.base(ref.rel, protocol.Delete, 0)
+	a.base(ref.rel, protocol.Delete, nil, 0)
 	a.cascade(ref.rel, protocol.Delete, nil, 0)
 	return a.returning(x.ReturningList, it, s)
 }
@@ -374,13 +424,13 @@ func (a *analysis) mergeStmt(x *pg.MergeStmt, up *scope) []column {
 			}
 			a.access(protocol.Access{Action: protocol.Insert, Object: rel.object(), Columns: cols})
 			a.runs(rel, protocol.Insert, nil)
-			a.base(rel, protocol.Insert, 0)
+			a.base(rel, protocol.Insert, cols, 0)
 		case pg.CmdType_CMD_UPDATE:
 			a.set(w.TargetList, ref, s)
 		case pg.CmdType_CMD_DELETE:
 			a.access(protocol.Access{Action: protocol.Delete, Object: rel.object()})
 			a.runs(rel, protocol.Delete, nil)
-			a.base(rel, protocol.Delete, 0)
+			a.base(rel, protocol.Delete, nil, 0)
 			a.cascade(rel, protocol.Delete, nil, 0)
 		case pg.CmdType_CMD_NOTHING:
 		default:

@@ -196,6 +196,9 @@ func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
 		// What is kept for later runs under the same decision.
 		in.Verdict, in.Rule, in.Limits = d.Verdict, d.Rule, d.Limits
 	}
+	if d.Verdict != protocol.Deny && len(a.cascaded) > 0 && a.refused == nil {
+		a.uncountedCascade(&p.Statement)
+	}
 	if d.Verdict != protocol.Deny && d.Limits.Affected > 0 && a.uncounted && a.refused == nil {
 		a.refused = &protocol.Refusal{Code: "0A000", Rule: d.Rule,
 			Message: "a statement with a limit on affected rows cannot be inside WITH or EXPLAIN ANALYZE",
@@ -230,6 +233,27 @@ func (a *analysis) judgeOne(raw *pg.RawStmt) (p protocol.Plan, err *refusal) {
 		}
 	}
 	return p, nil
+}
+
+// uncountedCascade refuses what changes rows by a foreign key whose number a rule
+// limits: the server tells those of the statement's own table.
+func (a *analysis) uncountedCascade(st *protocol.Statement) {
+	of := func(x []protocol.Access) []policy.Bound {
+		return a.v.Decide(&protocol.Statement{Understood: true, Filtered: st.Filtered, Accesses: x}).Bounds
+	}
+	every := of(nil) // of all statements alike
+	for i := range a.cascaded {
+		x := &a.cascaded[i]
+		for _, b := range of(a.cascaded[i : i+1]) {
+			if slices.ContainsFunc(every, func(e policy.Bound) bool { return e.Rule == b.Rule }) {
+				continue
+			}
+			a.refused = &protocol.Refusal{Code: "0A000", Rule: b.Rule,
+				Message: "the number of affected rows of " + x.Object.String() + " is limited, and " + x.Implied + " changes rows that are not counted",
+				Hint:    "Change those rows first, by a statement of their own."}
+			return
+		}
+	}
 }
 
 // deniedFirst returns the denial of what was noted before an analysis failed.

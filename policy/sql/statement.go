@@ -464,7 +464,7 @@ func (a *analysis) copyStmt(x *pg.CopyStmt) outcome {
 		}
 		a.access(protocol.Access{Action: protocol.Insert, Object: ref.rel.object(), Columns: cols})
 		a.runs(ref.rel, protocol.Insert, nil)
-		a.base(ref.rel, protocol.Insert, 0)
+		a.base(ref.rel, protocol.Insert, cols, 0)
 		if x.WhereClause != nil {
 			// It sees what the workload sends, before it is a row.
 			it := &item{alias: ref.rel.Name, rels: true, names: true}
