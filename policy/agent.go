@@ -68,6 +68,7 @@ type Agent struct {
 	// WorkloadSessions bounds those of one enrolled cgroup, so that none starves the
 	// others; default 2,000.
 	WorkloadSessions int
+	Kubernetes       *Kubernetes // nil: this agent knows no cluster
 	Log              Log
 }
 

@@ -132,6 +132,7 @@ func (d *decoder) agent(spec ast.Node, doc *Document) *Agent {
 			word[bool]{"refuse", false}, word[bool]{"pass", true})},
 		field{"sessions", number(d, &a.Sessions, "sessions", 1, 1_000_000)},
 		field{"workloadSessions", number(d, &a.WorkloadSessions, "workloadSessions", 1, 1_000_000)},
+		field{"kubernetes", d.kubernetes(&a.Kubernetes)},
 		field{"log", func(n ast.Node) {
 			d.mapping(n, "log", nil,
 				field{"level", choice(d, &a.Log.Level, "level", word[string]{"debug", "debug"},

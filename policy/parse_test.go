@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -178,6 +179,42 @@ spec:
 	if a.Record.Directory != "/data/sessions" || a.Record.Sync != policy.SyncInterval || a.Record.Retain != 30*24*time.Hour ||
 		!a.PassUnmatched || len(a.Issuers) != 1 || a.Metrics != "127.0.0.1:9469" {
 		t.Errorf("%+v", a)
+	}
+}
+
+func TestKubernetesBlock(t *testing.T) {
+	const agent = "apiVersion: sluicegate.io/v1alpha1\nkind: Agent\nmetadata: {name: here}\nspec:\n"
+	if a := load(t, agent+"  unmatched: pass\n").Agent(); a.Kubernetes != nil {
+		t.Errorf("without a block: %+v", a.Kubernetes)
+	}
+	want := &policy.Kubernetes{NRI: policy.NRI{Socket: "/run/nri/nri.sock", Index: "10"}, Drain: 20 * time.Second,
+		Token: policy.PodToken{Path: policy.PodTokenPath}}
+	if got := load(t, agent+"  kubernetes: {}\n").Agent().Kubernetes; !reflect.DeepEqual(got, want) {
+		t.Errorf("an empty block: %+v, want %+v", got, want)
+	}
+	want = &policy.Kubernetes{Node: "n1", Kubeconfig: "/etc/kubeconfig", NoResources: true, NoPods: true, Cgroup: "/kubepods.slice",
+		NRI: policy.NRI{Disabled: true, Socket: "/run/nri.sock", Index: "05"}, PassUndecided: true, EnrollUnenforced: true,
+		Token: policy.PodToken{Path: "/var/run/token", Audience: "sluice", Issuer: "https://issuer", Required: true}, Trust: true, Drain: time.Minute}
+	got := load(t, agent+`  kubernetes:
+    node: n1
+    kubeconfig: /etc/kubeconfig
+    resources: files
+    pods: none
+    cgroup: /kubepods.slice
+    nri: {mode: off, socket: /run/nri.sock, index: "05"}
+    undecided: pass
+    unenforced: enroll
+    token: {path: /var/run/token, audience: sluice, issuer: "https://issuer", mode: require}
+    trust: annotated
+    drain: 1m
+`).Agent().Kubernetes
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("a full block: %+v, want %+v", got, want)
+	}
+	for _, bad := range []string{"node: A_B", "cgroup: /../x", `nri: {index: "7"}`, "token: {mode: perhaps}", "resources: true", "undecided: maybe", "nodes: 1"} {
+		if _, err := policy.Load([]policy.File{{Name: "f.yaml", Data: []byte(agent + "  kubernetes: {" + bad + "}\n")}}); err == nil {
+			t.Errorf("%s was taken", bad)
+		}
 	}
 }
 
