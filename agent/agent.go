@@ -49,7 +49,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := r.capture(ctx); err != nil {
 		return err
 	}
-	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept})
+	if err := r.enroll(); err != nil {
+		return err
+	}
 	if err := errors.Join(r.openMetrics(), r.openAdmin()); err != nil {
 		return err
 	}

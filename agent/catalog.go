@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
@@ -39,7 +40,7 @@ func ReadCatalog(ctx context.Context, set *policy.Set, db *policy.Database, name
 		if host == "" && e.Prefix.IsValid() && e.Prefix.IsSingleIP() {
 			host = e.Prefix.Addr().String()
 		}
-		if host == "" {
+		if host == "" && e.Unix == "" {
 			continue
 		}
 		c, err := readCatalog(ctx, &r, db, e, host, name, src)
@@ -52,21 +53,26 @@ func ReadCatalog(ctx context.Context, set *policy.Set, db *policy.Database, name
 }
 
 func readCatalog(ctx context.Context, r *session.Rules, db *policy.Database, e policy.Endpoint, host, name string, src credential.Source) (*sql.Catalog, error) {
-	address := net.JoinHostPort(host, strconv.Itoa(int(e.Port)))
+	network, address := "tcp", net.JoinHostPort(host, strconv.Itoa(int(e.Port)))
+	if e.Unix != "" {
+		network, address = "unix", e.Unix
+	}
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", address)
+	conn, err := d.DialContext(ctx, network, address)
 	if err != nil {
 		return nil, fmt.Errorf("connect for the catalog: %w", err)
 	}
-	to, err := netip.ParseAddrPort(conn.RemoteAddr().String())
-	if err != nil {
-		conn.Close()
-		return nil, errors.New("connect for the catalog: no address")
-	}
-	config, err := r.UpstreamTLS(db, e.Host, to.Addr())
-	if err != nil {
-		conn.Close()
-		return nil, err
+	var config *tls.Config // none on a unix socket
+	if e.Unix == "" {
+		to, err := netip.ParseAddrPort(conn.RemoteAddr().String())
+		if err != nil {
+			conn.Close()
+			return nil, errors.New("connect for the catalog: no address")
+		}
+		if config, err = r.UpstreamTLS(db, e.Host, to.Addr()); err != nil {
+			conn.Close()
+			return nil, err
+		}
 	}
 	client, err := postgres.Connect(ctx, conn, postgres.ClientConfig{
 		User: db.Credential.Username, Database: name, TLS: config,

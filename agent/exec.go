@@ -83,7 +83,13 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 		}
 		os.Remove(pins) // succeeds for the last one
 	}()
-	if why := unenforced(p.agent, o.User); why != "" {
+	if err := r.capture(ctx); err != nil {
+		return StatusAgent, err
+	}
+	for _, why := range append([]string{unenforced(p.agent, o.User)}, r.weakSockets()...) {
+		if why == "" {
+			continue
+		}
 		if o.Strict {
 			return StatusAgent, errors.New(why)
 		}
@@ -91,10 +97,9 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 			o.Warn(why)
 		}
 	}
-	if err := r.capture(ctx); err != nil {
+	if err := r.enroll(); err != nil {
 		return StatusAgent, err
 	}
-	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept})
 	if err := r.set.Add(enroll.Target{Name: "exec", Path: p.command}); err != nil {
 		return StatusAgent, err
 	}

@@ -54,6 +54,7 @@ type hub struct {
 // granted is what an accepted connection entitles the proxy to.
 type granted struct {
 	destination netip.AddrPort
+	unix        redirect.UnixEndpoint // "": destination
 	cgroup      uint64
 	netns       *os.File
 	prover      *credential.Prover // nil: none
@@ -204,7 +205,11 @@ func (h *hub) dial(ctx context.Context, m *channel.Dial) {
 	case channel.ToDatabase:
 		var g *granted
 		g, code = h.of(m.Conn, func(g *granted) bool { return g.dials.take(dialBurst, dialsPerSecond) })
-		if g != nil {
+		switch {
+		case g == nil:
+		case g.unix != "":
+			fd, err = redirect.DialUnix(ctx, g.netns, g.unix)
+		default:
 			fd, err = redirect.Dial(ctx, g.netns, g.destination)
 		}
 	case channel.ToIssuer:

@@ -2,6 +2,7 @@ package agent
 
 import (
 	"context"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -27,6 +28,7 @@ type matcher struct {
 	prefixes []prefixEndpoint // longest first
 	names    []*nameEndpoint
 	ports    []portEndpoint
+	sockets  map[redirect.UnixEndpoint]*policy.Database
 	lookup   func(ctx context.Context, host string) ([]netip.Addr, error)
 }
 
@@ -54,12 +56,14 @@ type nameEndpoint struct {
 
 // newMatcher compiles the endpoints of set. What old knows of names is kept.
 func newMatcher(set *policy.Set, old *matcher) *matcher {
-	m := &matcher{lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
+	m := &matcher{sockets: map[redirect.UnixEndpoint]*policy.Database{}, lookup: func(ctx context.Context, host string) ([]netip.Addr, error) {
 		return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 	}}
 	for _, db := range set.Databases() {
 		for _, e := range db.Endpoints {
 			switch {
+			case e.Unix != "":
+				m.sockets[redirect.UnixEndpoint(e.Unix)] = db
 			case e.Any:
 				m.ports = append(m.ports, portEndpoint{e.Port, db})
 			case e.Host != "":
@@ -154,6 +158,11 @@ func (m *matcher) poll(ctx context.Context) {
 }
 
 var everywhere = []netip.Prefix{netip.MustParsePrefix("0.0.0.0/0"), netip.MustParsePrefix("::/0")}
+
+// unix are the sockets of this host that are endpoints.
+func (m *matcher) unix() []redirect.UnixEndpoint {
+	return slices.Sorted(maps.Keys(m.sockets))
+}
 
 // endpoints are what the kernel has to capture. A name captures its port, and
 // those of its addresses that are loopback, which a port capture leaves out.

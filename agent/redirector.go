@@ -19,7 +19,6 @@ import (
 	"sluicegate.io/sluice/agent/channel"
 	"sluicegate.io/sluice/agent/credential"
 	"sluicegate.io/sluice/agent/enroll"
-	"sluicegate.io/sluice/agent/identity"
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/redirect"
 )
@@ -158,6 +157,9 @@ func (r *redirector) compile(set *policy.Set, files []policy.File) (*rules, erro
 		was = old.matcher
 	}
 	n.matcher = newMatcher(set, was)
+	if err := socketsUsable(set); err != nil {
+		return nil, err
+	}
 	for _, db := range set.Databases() {
 		if old != nil {
 			before := old.set.Database(db.Name)
@@ -195,10 +197,20 @@ func source(c *policy.Credential) credential.Source {
 // what a process has open to an endpoint is destroyed as it is enrolled, and only that.
 func (r *redirector) capture(ctx context.Context) error {
 	r.rules.Load().matcher.poll(ctx)
-	if err := r.kernel.SetEndpoints(r.rules.Load().matcher.endpoints()); err != nil {
+	m := r.rules.Load().matcher
+	if err := r.kernel.SetEndpoints(m.endpoints()); err != nil {
+		return fmt.Errorf("capture endpoints: %w", err)
+	}
+	if err := r.kernel.SetUnix(m.unix()); err != nil {
 		return fmt.Errorf("capture endpoints: %w", err)
 	}
 	return nil
+}
+
+// enroll makes the set of workloads, for the endpoints that are captured.
+func (r *redirector) enroll() error {
+	r.set = enroll.New(r.mount, r.kernel, enroll.Options{Log: r.log, Accept: r.accept, AcceptUnix: r.acceptUnix})
+	return r.set.Unix(r.rules.Load().matcher.unix())
 }
 
 // run serves with an opened kernel, which captures endpoints, until ctx is done.
@@ -227,79 +239,6 @@ func (r *redirector) resolve(ctx context.Context) error {
 			r.rules.Load().matcher.poll(ctx)
 		}
 	}
-}
-
-// accept takes the connections of one network namespace.
-func (r *redirector) accept(l *redirect.Listener, netns *os.File) {
-	for {
-		c, err := l.Accept()
-		if errors.Is(err, redirect.ErrClosed) {
-			return
-		}
-		if err != nil {
-			r.log.Warn("accept", "error", err)
-			time.Sleep(10 * time.Millisecond)
-			continue
-		}
-		r.accepting <- struct{}{}
-		r.handling.Go(func() {
-			defer func() { <-r.accepting }()
-			defer c.Close()
-			if err := r.handle(c, netns); err != nil {
-				r.log.Warn("connection dropped", "destination", c.Origin.Destination, "pid", c.Origin.PID, "error", err)
-			}
-		})
-	}
-}
-
-var (
-	errNoProxy   = errors.New("the proxy process does not run")
-	errCrowd     = errors.New("its workload has too many connections")
-	errStranger  = errors.New("its cgroup belongs to no workload")
-	resolveGrace = 2 * resolveTimeout
-)
-
-// handle finds out what a connection is, and hands it to the proxy.
-func (r *redirector) handle(c *redirect.Conn, netns *os.File) error {
-	h := r.hub.Load()
-	if h == nil {
-		return errNoProxy
-	}
-	o := &c.Origin
-	target, path, ok := r.set.Lookup(o.CgroupID)
-	if !ok {
-		return errStranger
-	}
-	facts := identity.Facts{PID: o.PID, UID: o.UID, CgroupID: o.CgroupID, StartTime: o.StartTime}
-	p, err := identity.Process(facts)
-	if err != nil && !errors.Is(err, identity.ErrGone) {
-		r.log.Info("process not identified", "pid", o.PID, "error", err)
-	}
-	if p.Cgroup == "" {
-		p.Cgroup = "/" + filepath.ToSlash(trimMount(path, r.mount))
-	}
-	a := &channel.Accepted{
-		Destination: o.Destination, Client: c.Source, PID: o.PID, UID: o.UID, User: p.User, Exe: p.Exe,
-		Cgroup: p.Cgroup, CgroupID: o.CgroupID, At: o.At, Workload: target.Name, Token: target.Token != "",
-	}
-	g := &granted{destination: o.Destination, netns: netns}
-	rules := r.rules.Load()
-	ctx, cancel := context.WithTimeout(context.Background(), resolveGrace)
-	db, host := rules.matcher.match(ctx, o.Destination)
-	cancel()
-	switch {
-	case db != nil:
-		a.Fate, a.Database, a.Host = channel.Serve, db.Name, host
-		g.prover = rules.provers[db.Name]
-	case rules.set.Agent().PassUnmatched:
-		a.Fate = channel.Pass
-	default:
-		a.Reason = "no configured database has the address " + o.Destination.String()
-	}
-	if target.Token != "" {
-		g.token = &identity.Source{Path: target.Token}
-	}
-	return h.give(a, g, c.FD)
 }
 
 // resolveOne returns one address of host, IPv4 first.

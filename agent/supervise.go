@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"sluicegate.io/sluice/agent/channel"
@@ -226,5 +227,17 @@ func (r *redirector) health() (problems, warnings []string) {
 		}
 	}
 	r.ailing = now
+	warnings = append(warnings, r.weakSockets()...)
 	return problems, warnings
+}
+
+// weakSockets tells which unix endpoints are not enforced, one sentence each.
+func (r *redirector) weakSockets() []string {
+	var all []string
+	for e, why := range r.kernel.UnixWeak() {
+		all = append(all, fmt.Sprintf("NOT ENFORCED: unix:%s is redirected by its name alone (%s), so a link or another mount leads past Sluice: "+
+			"have workloads connect by TCP, and keep them out of the folder of the socket", e, why))
+	}
+	slices.Sort(all)
+	return all
 }

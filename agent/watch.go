@@ -80,6 +80,9 @@ func (r *redirector) reload(ctx context.Context) {
 	if err := r.kernel.SetEndpoints(next.matcher.endpoints()); err != nil {
 		r.log.Error("endpoints not captured", "error", err)
 	}
+	if err := r.set.Unix(next.matcher.unix()); err != nil {
+		r.log.Error("unix sockets not captured", "error", err)
+	}
 	r.set.Want(targets(next.set))
 	if changed := settled(old.set.Agent(), next.set.Agent()); len(changed) > 0 {
 		r.log.Warn("settings of kind Agent changed that wait for the next start", "settings", strings.Join(changed, ", "))

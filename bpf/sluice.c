@@ -22,6 +22,7 @@
 #include "egress.c"
 #include "veth.c"
 #include "unix.c"
+#include "unix_guard.c"
 #include "born.c"
 
 char LICENSE[] SEC("license") = "GPL";

@@ -35,9 +35,10 @@ const (
 	SluiceCounterCOUNT_DROPPED_VETH        SluiceCounter = 16
 	SluiceCounterCOUNT_REFUSED_SQUATTER    SluiceCounter = 17
 	SluiceCounterCOUNT_REFUSED_UNIX        SluiceCounter = 18
-	SluiceCounterCOUNT_BORN                SluiceCounter = 19
-	SluiceCounterCOUNT_BORN_MISSED         SluiceCounter = 20
-	SluiceCounterCOUNTERS                  SluiceCounter = 21
+	SluiceCounterCOUNT_REFUSED_UNIX_ALIAS  SluiceCounter = 19
+	SluiceCounterCOUNT_BORN                SluiceCounter = 20
+	SluiceCounterCOUNT_BORN_MISSED         SluiceCounter = 21
+	SluiceCounterCOUNTERS                  SluiceCounter = 22
 )
 
 type SluiceDestination struct {
@@ -135,6 +136,13 @@ type SluiceTuple struct {
 	Pad        uint32
 }
 
+type SluiceUnixFile struct {
+	_      structs.HostLayout
+	Device uint64
+	Folder uint64
+	Name   [112]uint8
+}
+
 type SluiceUnixName struct {
 	_      structs.HostLayout
 	Length uint32
@@ -164,57 +172,59 @@ type SluiceWorkload struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	SluiceMapCounters        = "counters"
-	SluiceMapEndpoints       = "endpoints"
-	SluiceMapExpectedNames   = "expected_names"
-	SluiceMapExpectedPaths   = "expected_paths"
-	SluiceMapHandovers       = "handovers"
-	SluiceMapIntents         = "intents"
-	SluiceMapListeners       = "listeners"
-	SluiceMapOrigins         = "origins"
-	SluiceMapPlaces          = "places"
-	SluiceMapPorts           = "ports"
-	SluiceMapScratches       = "scratches"
-	SluiceMapSettings        = "settings"
-	SluiceMapUnixNames       = "unix_names"
-	SluiceMapUnixProxies     = "unix_proxies"
-	SluiceMapWorkloads       = "workloads"
-	SluiceProgSluiceAccept   = "sluice_accept"
-	SluiceProgSluiceBind4    = "sluice_bind4"
-	SluiceProgSluiceBind6    = "sluice_bind6"
-	SluiceProgSluiceBorn     = "sluice_born"
-	SluiceProgSluiceConnect4 = "sluice_connect4"
-	SluiceProgSluiceConnect6 = "sluice_connect6"
-	SluiceProgSluiceCreate   = "sluice_create"
-	SluiceProgSluiceEgress   = "sluice_egress"
-	SluiceProgSluiceGate4    = "sluice_gate4"
-	SluiceProgSluiceGate6    = "sluice_gate6"
-	SluiceProgSluiceGateUnix = "sluice_gate_unix"
-	SluiceProgSluiceGone     = "sluice_gone"
-	SluiceProgSluiceLookup   = "sluice_lookup"
-	SluiceProgSluicePeer4    = "sluice_peer4"
-	SluiceProgSluicePeer6    = "sluice_peer6"
-	SluiceProgSluiceSendmsg4 = "sluice_sendmsg4"
-	SluiceProgSluiceSendmsg6 = "sluice_sendmsg6"
-	SluiceProgSluiceSockops  = "sluice_sockops"
-	SluiceProgSluiceUnix     = "sluice_unix"
-	SluiceProgSluiceVeth     = "sluice_veth"
-	SluiceVarAgentId         = "agent_id"
-	SluiceVarAgentLevel      = "agent_level"
-	SluiceVarHasPid          = "has_pid"
-	SluiceVarHasSetRetval    = "has_set_retval"
-	SluiceVarHasTask         = "has_task"
-	SluiceVarListenerPort4   = "listener_port4"
-	SluiceVarListenerPort6   = "listener_port6"
-	SluiceVarListenerSlot    = "listener_slot"
-	SluiceVarNetnsCookie     = "netns_cookie"
-	SluiceVarParentId        = "parent_id"
-	SluiceVarParentLevel     = "parent_level"
-	SluiceVarPassStrangers   = "pass_strangers"
-	SluiceVarRedirectNet     = "redirect_net"
-	SluiceVarRedirectPort    = "redirect_port"
-	SluiceVarUsedCounter     = "used_counter"
-	SluiceVarUsedDestination = "used_destination"
+	SluiceMapCounters         = "counters"
+	SluiceMapEndpoints        = "endpoints"
+	SluiceMapExpectedNames    = "expected_names"
+	SluiceMapExpectedPaths    = "expected_paths"
+	SluiceMapHandovers        = "handovers"
+	SluiceMapIntents          = "intents"
+	SluiceMapListeners        = "listeners"
+	SluiceMapOrigins          = "origins"
+	SluiceMapPlaces           = "places"
+	SluiceMapPorts            = "ports"
+	SluiceMapScratches        = "scratches"
+	SluiceMapSettings         = "settings"
+	SluiceMapUnixFiles        = "unix_files"
+	SluiceMapUnixNames        = "unix_names"
+	SluiceMapUnixProxies      = "unix_proxies"
+	SluiceMapWorkloads        = "workloads"
+	SluiceProgSluiceAccept    = "sluice_accept"
+	SluiceProgSluiceBind4     = "sluice_bind4"
+	SluiceProgSluiceBind6     = "sluice_bind6"
+	SluiceProgSluiceBorn      = "sluice_born"
+	SluiceProgSluiceConnect4  = "sluice_connect4"
+	SluiceProgSluiceConnect6  = "sluice_connect6"
+	SluiceProgSluiceCreate    = "sluice_create"
+	SluiceProgSluiceEgress    = "sluice_egress"
+	SluiceProgSluiceGate4     = "sluice_gate4"
+	SluiceProgSluiceGate6     = "sluice_gate6"
+	SluiceProgSluiceGateUnix  = "sluice_gate_unix"
+	SluiceProgSluiceGone      = "sluice_gone"
+	SluiceProgSluiceLookup    = "sluice_lookup"
+	SluiceProgSluicePeer4     = "sluice_peer4"
+	SluiceProgSluicePeer6     = "sluice_peer6"
+	SluiceProgSluiceSendmsg4  = "sluice_sendmsg4"
+	SluiceProgSluiceSendmsg6  = "sluice_sendmsg6"
+	SluiceProgSluiceSockops   = "sluice_sockops"
+	SluiceProgSluiceUnix      = "sluice_unix"
+	SluiceProgSluiceUnixGuard = "sluice_unix_guard"
+	SluiceProgSluiceVeth      = "sluice_veth"
+	SluiceVarAgentId          = "agent_id"
+	SluiceVarAgentLevel       = "agent_level"
+	SluiceVarHasPid           = "has_pid"
+	SluiceVarHasSetRetval     = "has_set_retval"
+	SluiceVarHasTask          = "has_task"
+	SluiceVarListenerPort4    = "listener_port4"
+	SluiceVarListenerPort6    = "listener_port6"
+	SluiceVarListenerSlot     = "listener_slot"
+	SluiceVarNetnsCookie      = "netns_cookie"
+	SluiceVarParentId         = "parent_id"
+	SluiceVarParentLevel      = "parent_level"
+	SluiceVarPassStrangers    = "pass_strangers"
+	SluiceVarRedirectNet      = "redirect_net"
+	SluiceVarRedirectPort     = "redirect_port"
+	SluiceVarUsedCounter      = "used_counter"
+	SluiceVarUsedDestination  = "used_destination"
 )
 
 // LoadSluice returns the embedded CollectionSpec for Sluice.
@@ -259,26 +269,27 @@ type SluiceSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceProgramSpecs struct {
-	SluiceAccept   *ebpf.ProgramSpec `ebpf:"sluice_accept"`
-	SluiceBind4    *ebpf.ProgramSpec `ebpf:"sluice_bind4"`
-	SluiceBind6    *ebpf.ProgramSpec `ebpf:"sluice_bind6"`
-	SluiceBorn     *ebpf.ProgramSpec `ebpf:"sluice_born"`
-	SluiceConnect4 *ebpf.ProgramSpec `ebpf:"sluice_connect4"`
-	SluiceConnect6 *ebpf.ProgramSpec `ebpf:"sluice_connect6"`
-	SluiceCreate   *ebpf.ProgramSpec `ebpf:"sluice_create"`
-	SluiceEgress   *ebpf.ProgramSpec `ebpf:"sluice_egress"`
-	SluiceGate4    *ebpf.ProgramSpec `ebpf:"sluice_gate4"`
-	SluiceGate6    *ebpf.ProgramSpec `ebpf:"sluice_gate6"`
-	SluiceGateUnix *ebpf.ProgramSpec `ebpf:"sluice_gate_unix"`
-	SluiceGone     *ebpf.ProgramSpec `ebpf:"sluice_gone"`
-	SluiceLookup   *ebpf.ProgramSpec `ebpf:"sluice_lookup"`
-	SluicePeer4    *ebpf.ProgramSpec `ebpf:"sluice_peer4"`
-	SluicePeer6    *ebpf.ProgramSpec `ebpf:"sluice_peer6"`
-	SluiceSendmsg4 *ebpf.ProgramSpec `ebpf:"sluice_sendmsg4"`
-	SluiceSendmsg6 *ebpf.ProgramSpec `ebpf:"sluice_sendmsg6"`
-	SluiceSockops  *ebpf.ProgramSpec `ebpf:"sluice_sockops"`
-	SluiceUnix     *ebpf.ProgramSpec `ebpf:"sluice_unix"`
-	SluiceVeth     *ebpf.ProgramSpec `ebpf:"sluice_veth"`
+	SluiceAccept    *ebpf.ProgramSpec `ebpf:"sluice_accept"`
+	SluiceBind4     *ebpf.ProgramSpec `ebpf:"sluice_bind4"`
+	SluiceBind6     *ebpf.ProgramSpec `ebpf:"sluice_bind6"`
+	SluiceBorn      *ebpf.ProgramSpec `ebpf:"sluice_born"`
+	SluiceConnect4  *ebpf.ProgramSpec `ebpf:"sluice_connect4"`
+	SluiceConnect6  *ebpf.ProgramSpec `ebpf:"sluice_connect6"`
+	SluiceCreate    *ebpf.ProgramSpec `ebpf:"sluice_create"`
+	SluiceEgress    *ebpf.ProgramSpec `ebpf:"sluice_egress"`
+	SluiceGate4     *ebpf.ProgramSpec `ebpf:"sluice_gate4"`
+	SluiceGate6     *ebpf.ProgramSpec `ebpf:"sluice_gate6"`
+	SluiceGateUnix  *ebpf.ProgramSpec `ebpf:"sluice_gate_unix"`
+	SluiceGone      *ebpf.ProgramSpec `ebpf:"sluice_gone"`
+	SluiceLookup    *ebpf.ProgramSpec `ebpf:"sluice_lookup"`
+	SluicePeer4     *ebpf.ProgramSpec `ebpf:"sluice_peer4"`
+	SluicePeer6     *ebpf.ProgramSpec `ebpf:"sluice_peer6"`
+	SluiceSendmsg4  *ebpf.ProgramSpec `ebpf:"sluice_sendmsg4"`
+	SluiceSendmsg6  *ebpf.ProgramSpec `ebpf:"sluice_sendmsg6"`
+	SluiceSockops   *ebpf.ProgramSpec `ebpf:"sluice_sockops"`
+	SluiceUnix      *ebpf.ProgramSpec `ebpf:"sluice_unix"`
+	SluiceUnixGuard *ebpf.ProgramSpec `ebpf:"sluice_unix_guard"`
+	SluiceVeth      *ebpf.ProgramSpec `ebpf:"sluice_veth"`
 }
 
 // SluiceMapSpecs contains maps before they are loaded into the kernel.
@@ -297,6 +308,7 @@ type SluiceMapSpecs struct {
 	Ports         *ebpf.MapSpec `ebpf:"ports"`
 	Scratches     *ebpf.MapSpec `ebpf:"scratches"`
 	Settings      *ebpf.MapSpec `ebpf:"settings"`
+	UnixFiles     *ebpf.MapSpec `ebpf:"unix_files"`
 	UnixNames     *ebpf.MapSpec `ebpf:"unix_names"`
 	UnixProxies   *ebpf.MapSpec `ebpf:"unix_proxies"`
 	Workloads     *ebpf.MapSpec `ebpf:"workloads"`
@@ -356,6 +368,7 @@ type SluiceMaps struct {
 	Ports         *ebpf.Map `ebpf:"ports"`
 	Scratches     *ebpf.Map `ebpf:"scratches"`
 	Settings      *ebpf.Map `ebpf:"settings"`
+	UnixFiles     *ebpf.Map `ebpf:"unix_files"`
 	UnixNames     *ebpf.Map `ebpf:"unix_names"`
 	UnixProxies   *ebpf.Map `ebpf:"unix_proxies"`
 	Workloads     *ebpf.Map `ebpf:"workloads"`
@@ -375,6 +388,7 @@ func (m *SluiceMaps) Close() error {
 		m.Ports,
 		m.Scratches,
 		m.Settings,
+		m.UnixFiles,
 		m.UnixNames,
 		m.UnixProxies,
 		m.Workloads,
@@ -407,26 +421,27 @@ type SluiceVariables struct {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluicePrograms struct {
-	SluiceAccept   *ebpf.Program `ebpf:"sluice_accept"`
-	SluiceBind4    *ebpf.Program `ebpf:"sluice_bind4"`
-	SluiceBind6    *ebpf.Program `ebpf:"sluice_bind6"`
-	SluiceBorn     *ebpf.Program `ebpf:"sluice_born"`
-	SluiceConnect4 *ebpf.Program `ebpf:"sluice_connect4"`
-	SluiceConnect6 *ebpf.Program `ebpf:"sluice_connect6"`
-	SluiceCreate   *ebpf.Program `ebpf:"sluice_create"`
-	SluiceEgress   *ebpf.Program `ebpf:"sluice_egress"`
-	SluiceGate4    *ebpf.Program `ebpf:"sluice_gate4"`
-	SluiceGate6    *ebpf.Program `ebpf:"sluice_gate6"`
-	SluiceGateUnix *ebpf.Program `ebpf:"sluice_gate_unix"`
-	SluiceGone     *ebpf.Program `ebpf:"sluice_gone"`
-	SluiceLookup   *ebpf.Program `ebpf:"sluice_lookup"`
-	SluicePeer4    *ebpf.Program `ebpf:"sluice_peer4"`
-	SluicePeer6    *ebpf.Program `ebpf:"sluice_peer6"`
-	SluiceSendmsg4 *ebpf.Program `ebpf:"sluice_sendmsg4"`
-	SluiceSendmsg6 *ebpf.Program `ebpf:"sluice_sendmsg6"`
-	SluiceSockops  *ebpf.Program `ebpf:"sluice_sockops"`
-	SluiceUnix     *ebpf.Program `ebpf:"sluice_unix"`
-	SluiceVeth     *ebpf.Program `ebpf:"sluice_veth"`
+	SluiceAccept    *ebpf.Program `ebpf:"sluice_accept"`
+	SluiceBind4     *ebpf.Program `ebpf:"sluice_bind4"`
+	SluiceBind6     *ebpf.Program `ebpf:"sluice_bind6"`
+	SluiceBorn      *ebpf.Program `ebpf:"sluice_born"`
+	SluiceConnect4  *ebpf.Program `ebpf:"sluice_connect4"`
+	SluiceConnect6  *ebpf.Program `ebpf:"sluice_connect6"`
+	SluiceCreate    *ebpf.Program `ebpf:"sluice_create"`
+	SluiceEgress    *ebpf.Program `ebpf:"sluice_egress"`
+	SluiceGate4     *ebpf.Program `ebpf:"sluice_gate4"`
+	SluiceGate6     *ebpf.Program `ebpf:"sluice_gate6"`
+	SluiceGateUnix  *ebpf.Program `ebpf:"sluice_gate_unix"`
+	SluiceGone      *ebpf.Program `ebpf:"sluice_gone"`
+	SluiceLookup    *ebpf.Program `ebpf:"sluice_lookup"`
+	SluicePeer4     *ebpf.Program `ebpf:"sluice_peer4"`
+	SluicePeer6     *ebpf.Program `ebpf:"sluice_peer6"`
+	SluiceSendmsg4  *ebpf.Program `ebpf:"sluice_sendmsg4"`
+	SluiceSendmsg6  *ebpf.Program `ebpf:"sluice_sendmsg6"`
+	SluiceSockops   *ebpf.Program `ebpf:"sluice_sockops"`
+	SluiceUnix      *ebpf.Program `ebpf:"sluice_unix"`
+	SluiceUnixGuard *ebpf.Program `ebpf:"sluice_unix_guard"`
+	SluiceVeth      *ebpf.Program `ebpf:"sluice_veth"`
 }
 
 func (p *SluicePrograms) Close() error {
@@ -450,6 +465,7 @@ func (p *SluicePrograms) Close() error {
 		p.SluiceSendmsg6,
 		p.SluiceSockops,
 		p.SluiceUnix,
+		p.SluiceUnixGuard,
 		p.SluiceVeth,
 	)
 }

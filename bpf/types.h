@@ -117,6 +117,13 @@ struct unix_name {
 	__u8 name[112];
 };
 
+/* A unix_file is where a socket with a path is bound: folder and last part. */
+struct unix_file {
+	__u64 device; /* as the kernel has it: 12 bits and 20 */
+	__u64 folder; /* inode */
+	__u8 name[112];
+};
+
 /* A unix_place is an endpoint in a network namespace. */
 struct unix_place {
 	__u64 netns;
@@ -157,6 +164,7 @@ enum counter {
 	COUNT_DROPPED_VETH,
 	COUNT_REFUSED_SQUATTER, /* a connect from the redirect address */
 	COUNT_REFUSED_UNIX,     /* a unix socket whose proxy is not there */
+	COUNT_REFUSED_UNIX_ALIAS, /* a unix socket that is an endpoint, by another name */
 	COUNT_BORN,             /* cgroups that were enrolled as they were made */
 	COUNT_BORN_MISSED,      /* for which there was no room */
 	COUNTERS,

@@ -75,12 +75,13 @@ type Database struct {
 }
 
 // Endpoint is an address that workloads dial for a Database. Exactly one of
-// Host, Prefix and Any is set.
+// Host, Prefix, Any and Unix is set.
 type Endpoint struct {
 	Host   string       // a name, resolved by the redirector
 	Prefix netip.Prefix // an address has full length
 	Any    bool         // every address
-	Port   uint16
+	Unix   string       // a socket on this host: its path, or "@" and its abstract name
+	Port   uint16       // not of Unix
 	Pos    Position
 }
 

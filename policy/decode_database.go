@@ -2,9 +2,11 @@ package policy
 
 import (
 	"net/netip"
+	"path"
 	"regexp"
 	"strconv"
 	"strings"
+	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
 )
@@ -96,8 +98,12 @@ func (d *decoder) endpoints(to *[]Endpoint) func(ast.Node) {
 }
 
 // parseEndpoint reads "host:port", "10.0.0.1:5432", "10.0.0.0/8:5432",
-// "[2001:db8::/32]:5432", "[::1]:5432" and "*:5432".
+// "[2001:db8::/32]:5432", "[::1]:5432", "*:5432", "unix:/run/postgresql/.s.PGSQL.5432"
+// and "unix:@name".
 func parseEndpoint(s string) (Endpoint, string) {
+	if name, found := strings.CutPrefix(s, "unix:"); found {
+		return Endpoint{Unix: name}, badSocket(name)
+	}
 	colon := strings.LastIndexByte(s, ':')
 	if colon < 0 {
 		return Endpoint{}, `has no port: write "host:5432", "10.20.0.0/16:5432" or "*:5432"`
@@ -147,6 +153,23 @@ func parseEndpoint(s string) (Endpoint, string) {
 		return ep, "write an IPv4 address as such, without ::ffff:"
 	}
 	return ep, ""
+}
+
+// badSocket says what is wrong with the name of a unix socket, "" if nothing is.
+func badSocket(name string) string {
+	switch {
+	case strings.ContainsFunc(name, func(r rune) bool { return r < ' ' || r == 0x7f || r == utf8.RuneError }):
+		return "the name of a socket has no control characters"
+	case len(name) > 107:
+		return "the name of a unix socket has at most 107 bytes"
+	case strings.HasPrefix(name, "@") && len(name) > 1:
+		return ""
+	case !strings.HasPrefix(name, "/") || name == "/":
+		return `write the path of the socket, as in "unix:/run/postgresql/.s.PGSQL.5432", or "unix:@name" for an abstract one`
+	case path.Clean(name) != name:
+		return "write the path without detours: " + path.Clean(name)
+	}
+	return ""
 }
 
 func validHost(s string) bool {

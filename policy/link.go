@@ -104,6 +104,8 @@ func (s *Set) linkEndpoints(p *problems) {
 // String returns the endpoint as it is written.
 func (e Endpoint) String() string {
 	switch {
+	case e.Unix != "":
+		return "unix:" + e.Unix
 	case e.Any:
 		return fmt.Sprintf("*:%d", e.Port)
 	case e.Host != "":

@@ -185,6 +185,7 @@ func TestFastOpenCookie(t *testing.T) {
 		return os.WriteFile("/proc/sys/net/ipv4/tcp_fastopen", []byte("1027"), 0) // client, server, all listeners
 	})
 	w.listener.Close()
+	w.hold = 5 * time.Second
 	w.listen()
 	p := w.worker(processOptions{})
 	for i := range 20 {

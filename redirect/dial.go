@@ -144,3 +144,45 @@ func sockaddr(addr netip.AddrPort) unix.Sockaddr {
 	}
 	return a
 }
+
+// DialUnix connects to the socket of an endpoint: a path as this process sees it, an
+// abstract name as it is in netns. The socket that it returns is the caller's,
+// non-blocking and close-on-exec. The server sees this process as its peer.
+func DialUnix(ctx context.Context, netns *os.File, e UnixEndpoint) (fd int, err error) {
+	if fd, err = dialUnix(ctx, netns, e); err != nil {
+		return -1, fmt.Errorf("dial %s: %w", e, err)
+	}
+	return fd, nil
+}
+
+func dialUnix(ctx context.Context, netns *os.File, e UnixEndpoint) (fd int, err error) {
+	if _, err := e.name(); err != nil {
+		return -1, err
+	}
+	err = inNamespace(netns, func() (err error) {
+		fd, err = unix.Socket(unix.AF_UNIX, unix.SOCK_STREAM|unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC, 0)
+		return err
+	})
+	if err != nil {
+		return -1, fmt.Errorf("socket: %w", err)
+	}
+	for {
+		err := unix.Connect(fd, &unix.SockaddrUnix{Name: string(e)})
+		if err == nil {
+			return fd, nil
+		}
+		if errors.Is(err, unix.EINTR) {
+			continue
+		}
+		if !errors.Is(err, unix.EAGAIN) {
+			unix.Close(fd)
+			return -1, err
+		}
+		select { // its backlog is full, and nothing tells when it is not
+		case <-ctx.Done():
+			unix.Close(fd)
+			return -1, ctx.Err()
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+}

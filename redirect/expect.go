@@ -3,14 +3,12 @@ package redirect
 import (
 	"errors"
 	"fmt"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
 
 	"sluicegate.io/sluice/bpf"
 )
@@ -27,8 +25,7 @@ type Expected struct {
 	Names []string
 }
 
-// traces are the programs that follow the making of cgroups. The last one to be attached
-// is the one that enrolls.
+// traces are the programs that follow the making of cgroups.
 var traces = []string{bpf.SluiceProgSluiceGone, bpf.SluiceProgSluiceBorn}
 
 // hasBorn tells if the kernel can enroll by itself: it has tracepoints that programs may
@@ -93,10 +90,15 @@ func (k *Kernel) setExpected(paths map[bpf.SluiceExpectedPath]bool, names map[bp
 	if err := replace(k.maps[bpf.SluiceMapExpectedNames], names); err != nil {
 		return err
 	}
-	if len(paths)+len(names) == 0 {
-		return k.stopTracing()
+	var failed error
+	for _, program := range traces {
+		if len(paths)+len(names) > 0 {
+			failed = errors.Join(failed, k.trace(program))
+		} else {
+			failed = errors.Join(failed, k.untrace(program))
+		}
 	}
-	return k.trace()
+	return failed
 }
 
 // expectedPath gives the key of a cgroup: its path from the root of the hierarchy.
@@ -137,10 +139,10 @@ func replace[K comparable](m *ebpf.Map, want map[K]bool) error {
 		}
 	}
 	var (
-		key   K
-		value uint32
-		old   []K
+		key K
+		old []K
 	)
+	value := make([]byte, m.ValueSize())
 	it := m.Iterate()
 	for it.Next(&key, &value) {
 		if !want[key] {
@@ -153,47 +155,6 @@ func replace[K comparable](m *ebpf.Map, want map[K]bool) error {
 	for _, key := range old {
 		if err := m.Delete(&key); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
 			return err
-		}
-	}
-	return nil
-}
-
-// trace attaches the programs that follow the making of cgroups, in place of those that
-// an earlier agent left. Links of this kind cannot be updated: both are attached for a
-// moment, which does no harm.
-func (k *Kernel) trace() error {
-	if k.tracing {
-		return nil
-	}
-	for _, name := range traces {
-		p, err := k.loadOne(name, nil)
-		if err != nil {
-			return err
-		}
-		l, err := link.AttachTracing(link.TracingOptions{Program: p})
-		p.Close()
-		if err != nil {
-			return fmt.Errorf("attach %s: %w", name, err)
-		}
-		pin := k.pins.link(name)
-		os.Remove(pin + "-new")
-		if err = l.Pin(pin + "-new"); err == nil {
-			err = os.Rename(pin+"-new", pin)
-		}
-		l.Close()
-		if err != nil {
-			return fmt.Errorf("pin %s: %w", name, err)
-		}
-	}
-	k.tracing = true
-	return nil
-}
-
-func (k *Kernel) stopTracing() error {
-	k.tracing = false
-	for _, name := range slices.Backward(traces) {
-		if err := os.Remove(k.pins.link(name)); err != nil && !os.IsNotExist(err) {
-			return fmt.Errorf("pin %s: %w", name, err)
 		}
 	}
 	return nil
@@ -224,22 +185,4 @@ func (k *Kernel) Born() ([]uint64, error) {
 // mounted at mount.
 func CgroupPath(mount string, id uint64) (string, error) {
 	return pathOf(mount, id)
-}
-
-// checkTraces looks at the programs that follow the making of cgroups.
-func (k *Kernel) checkTraces() []Problem {
-	if !k.tracing {
-		return nil
-	}
-	for _, name := range traces {
-		l, err := link.LoadPinnedLink(k.pins.link(name), nil)
-		if err != nil {
-			return []Problem{{Code: ProblemDetached, Text: "The link of " + name + " is not pinned: " + err.Error() + "."}}
-		}
-		l.Close()
-	}
-	if n, err := k.counter(bpf.SluiceCounterCOUNT_BORN_MISSED); err != nil || n > 0 {
-		return []Problem{{Code: ProblemPressure, Text: fmt.Sprintf("The table of workloads was full %d times when a cgroup was made that was to be enrolled.", n)}}
-	}
-	return nil
 }

@@ -30,3 +30,9 @@ func (k *Kernel) RedirectAddress() netip.AddrPort {
 
 // Detach removes one pin, as somebody with access to the bpffs could.
 func (k *Kernel) LinkPin(name string) string { return k.pins.link(name) }
+
+// Name is the abstract name that the agent listens on.
+func (l *UnixListener) Name() string { return l.socket.Name() }
+
+// Abandon closes the socket as the death of the agent does: the kernel is not told.
+func (l *UnixListener) Abandon() { l.socket.Close() }

@@ -53,6 +53,9 @@ func (k *Kernel) Health() []Problem {
 		}
 	}
 	problems = append(problems, k.checkTraces()...)
+	if n, err := k.counter(bpf.SluiceCounterCOUNT_BORN_MISSED); err != nil || n > 0 {
+		problems = append(problems, Problem{Code: ProblemPressure, Text: fmt.Sprintf("The table of workloads was full %d times when a cgroup was made that was to be enrolled.", n)})
+	}
 	problems = append(problems, k.checkPlaces()...)
 	for _, name := range []string{bpf.SluiceMapWorkloads, bpf.SluiceMapHandovers, bpf.SluiceMapPlaces} {
 		if n, limit := pressure(k.maps[name]); n*10 >= limit*8 {

@@ -74,10 +74,15 @@ func (k *Kernel) install() error {
 	if err := k.load(); err != nil {
 		return err
 	}
+	// The names that a dead agent listened on are anybody's now.
+	if err := replace(k.maps[bpf.SluiceMapUnixProxies], map[bpf.SluiceUnixPlace]bool{}); err != nil {
+		return fmt.Errorf("forget old listeners: %w", err)
+	}
 	spec := k.spec.Copy()
 	delete(spec.Programs, bpf.SluiceProgSluiceLookup)
 	delete(spec.Programs, bpf.SluiceProgSluiceVeth)
-	for _, name := range traces { // Expect attaches them
+	delete(spec.Programs, bpf.SluiceProgSluiceUnixGuard) // SetUnix attaches it
+	for _, name := range traces {                        // Expect attaches them
 		delete(spec.Programs, name)
 	}
 	for _, h := range hooks {

@@ -58,7 +58,8 @@ type Kernel struct {
 	mu        sync.Mutex // of what follows, and of changes to the kernel's side
 	pins      *pins      // nil when closed
 	listeners map[uint64]*Listener
-	tracing   bool // the making of cgroups is followed
+	traced    map[string]bool         // programs that trace attached
+	weak      map[UnixEndpoint]string // endpoints that the guard does not hold
 }
 
 // Open loads the programs, or adopts those that an earlier process left under
@@ -68,7 +69,7 @@ type Kernel struct {
 //
 // Several installations can live side by side, each with a Pin and a Parent of its own.
 func Open(o Options) (*Kernel, error) {
-	k := &Kernel{options: o, log: o.Log, unix: hasUnix(), born: hasBorn(), listeners: map[uint64]*Listener{}}
+	k := &Kernel{options: o, log: o.Log, unix: hasUnix(), born: hasBorn(), listeners: map[uint64]*Listener{}, traced: map[string]bool{}}
 	if k.log == nil {
 		k.log = slog.New(slog.DiscardHandler)
 	}

@@ -58,7 +58,7 @@ func Probe() []Finding {
 	for _, h := range helpers {
 		found = append(found, h.probe())
 	}
-	return append(found, probeBorn(), probeTCX(), probeUnix(), probeDestroy(), probeMPTCP(), probeTransports())
+	return append(found, probeBorn(), probeTCX(), probeUnix(), probeUnixGuard(), probeDestroy(), probeMPTCP(), probeTransports())
 }
 
 func finding(name string, missing Level, without string, err error) Finding {
@@ -247,7 +247,21 @@ func probeUnix() Finding {
 	if !hasUnix() {
 		return Finding{"program connect_unix", Degraded, "not in this kernel (6.7): unix sockets are not redirected; mount the proxy's socket over theirs"}
 	}
-	return Finding{"program connect_unix", Good, "available: abstract names are enforced, paths are a convenience"}
+	return Finding{"program connect_unix", Good, "available: unix sockets can be endpoints, and abstract names are enforced"}
+}
+
+// probeUnixGuard loads the program that sees which unix socket was found.
+func probeUnixGuard() Finding {
+	const name = "fmod_ret security_unix_stream_connect"
+	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
+		Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_unix_stream_connect", License: "GPL",
+		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
+	})
+	if err != nil {
+		return Finding{name, Degraded, "not allowed in this kernel: endpoints that are paths of unix sockets are redirected by name, and not enforced"}
+	}
+	p.Close()
+	return Finding{name, Good, "available: paths of unix sockets are enforced, whatever name leads there"}
 }
 
 func probeDestroy() Finding {

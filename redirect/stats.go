@@ -39,6 +39,7 @@ var reasons = map[bpf.SluiceCounter]string{
 	bpf.SluiceCounterCOUNT_REFUSED_BIND:        "bind",
 	bpf.SluiceCounterCOUNT_REFUSED_SQUATTER:    "squatter",
 	bpf.SluiceCounterCOUNT_REFUSED_UNIX:        "unix",
+	bpf.SluiceCounterCOUNT_REFUSED_UNIX_ALIAS:  "unix-alias",
 }
 
 // Stats reads the counters and how full the tables are.

@@ -21,9 +21,10 @@ import (
 // A UnixEndpoint is a unix socket whose connections are redirected: a path, or "@" and an
 // abstract name.
 //
-// Abstract names are enforced. Paths are a convenience: a link, "..", or another mount
-// leads to the same socket under a name that is not this one, so whoever wants to reach
-// it can. Mount the proxy's socket over the path to enforce it.
+// Abstract names are enforced. A path is redirected where it is given as it is here; where
+// the kernel allows for a guard, the same socket under another name (a link, "..", another
+// mount) is refused. [Kernel.UnixWeak] says where it does not: there, mount the proxy's
+// socket over the path to enforce it.
 type UnixEndpoint string
 
 // A UnixConn is an accepted connection to a [UnixEndpoint].
@@ -37,6 +38,9 @@ type UnixConn struct {
 func (c *UnixConn) Close() error {
 	return (&Conn{FD: c.FD}).Close()
 }
+
+// HasUnix tells if this kernel can redirect unix sockets: since 6.7.
+func HasUnix() bool { return hasUnix() }
 
 // hasUnix tells if the kernel can redirect unix sockets: since 6.7.
 func hasUnix() bool {
@@ -75,10 +79,9 @@ type UnixListener struct {
 	once     sync.Once
 }
 
-// ListenUnix redirects the connections of workloads in netns to e, and accepts them. From
-// then on they are refused in every namespace that has no listener for e, and whenever
-// there is no [Listener] in the namespace: it is by that that the kernel knows that the
-// agent lives. It returns [ErrUnsupported] before Linux 6.7.
+// ListenUnix accepts the connections of workloads in netns to e, which SetUnix has named.
+// They are refused whenever there is no [Listener] in the namespace: it is by that that
+// the kernel knows that the agent lives. It returns [ErrUnsupported] before Linux 6.7.
 func (k *Kernel) ListenUnix(netns *os.File, e UnixEndpoint) (*UnixListener, error) {
 	l, err := k.listenUnix(netns, e)
 	if err != nil {
@@ -119,45 +122,16 @@ func (k *Kernel) listenUnix(netns *os.File, e UnixEndpoint) (*UnixListener, erro
 	return l, nil
 }
 
-// publish tells the kernel of a listener, and then of its endpoint.
+// publish tells the kernel of a listener. Its endpoint must be known already.
 func (k *Kernel) publish(l *UnixListener, proxy bpf.SluiceUnixProxy) error {
-	names := k.maps[bpf.SluiceMapUnixNames]
 	l.place.Netns = l.cookie
-	err := names.Lookup(&l.name, &l.place.Endpoint)
+	err := k.maps[bpf.SluiceMapUnixNames].Lookup(&l.name, &l.place.Endpoint)
 	if errors.Is(err, ebpf.ErrKeyNotExist) {
-		used := map[uint32]bool{}
-		var name bpf.SluiceUnixName
-		var n uint32
-		for it := names.Iterate(); it.Next(&name, &n); {
-			used[n] = true
-		}
-		for used[l.place.Endpoint] {
-			l.place.Endpoint++
-		}
+		return errors.New("not among the endpoints of SetUnix")
 	} else if err != nil {
 		return err
 	}
-	if err := k.maps[bpf.SluiceMapUnixProxies].Put(&l.place, &proxy); err != nil {
-		return err
-	}
-	return names.Put(&l.name, l.place.Endpoint)
-}
-
-// ForgetUnix stops redirecting the connections to e, in all namespaces.
-func (k *Kernel) ForgetUnix(e UnixEndpoint) error {
-	name, err := e.name()
-	if err != nil {
-		return fmt.Errorf("forget: %w", err)
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.pins == nil {
-		return fmt.Errorf("forget %s: %w", e, ErrClosed)
-	}
-	if err := k.maps[bpf.SluiceMapUnixNames].Delete(&name); err != nil && !errors.Is(err, ebpf.ErrKeyNotExist) {
-		return fmt.Errorf("forget %s: %w", e, err)
-	}
-	return nil
+	return k.maps[bpf.SluiceMapUnixProxies].Put(&l.place, &proxy)
 }
 
 // listenAbstract makes a socket with a name that nobody can have taken before.
@@ -271,7 +245,7 @@ func (k *Kernel) workloadOf(pid int) (uint64, error) {
 }
 
 // Close stops accepting. Connections are refused then until another listener takes over,
-// or [Kernel.ForgetUnix] is called.
+// or SetUnix leaves the endpoint out.
 func (l *UnixListener) Close() error {
 	var err error
 	l.once.Do(func() {

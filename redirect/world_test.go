@@ -47,6 +47,9 @@ type world struct {
 	mac      string // of this end of the workload's veth
 	index    int    // of the workload's end
 	own      string // its mac
+	// hold is how long serve leaves a connection open: one that is closed before it was
+	// read is reset, and what was sent may be lost with it.
+	hold time.Duration
 
 	mu    sync.Mutex
 	conns map[string]redirect.Origin // by the workload's address
@@ -107,6 +110,10 @@ func (w *world) serve(l *redirect.Listener) {
 		w.conns[c.Source.String()] = c.Origin
 		w.mu.Unlock()
 		unix.Write(c.FD, fmt.Appendf(nil, "PROXY %s from %s", c.Origin.Destination, c.Source))
+		if w.hold > 0 {
+			time.AfterFunc(w.hold, func() { c.Close() })
+			continue
+		}
 		c.Close()
 	}
 }

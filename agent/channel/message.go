@@ -58,7 +58,9 @@ type Accepted struct {
 	Fate        Fate
 	Database    string         // name of the resource
 	Host        string         // the name under which the destination is configured, "" if it is none
-	Destination netip.AddrPort // what the workload dialled
+	Destination netip.AddrPort // what the workload dialled, or:
+	Unix        string         // the unix socket that it dialled
+	Netns       uint64         // cookie of the network namespace that it dialled in
 	Client      netip.AddrPort // the workload's end of the socket
 	Reason      string         // of Refuse
 

@@ -41,6 +41,8 @@ type kernel interface {
 	Expect(e redirect.Expected) error
 	Born() ([]uint64, error)
 	Listen(netns *os.File) (*redirect.Listener, error)
+	SetUnix(all []redirect.UnixEndpoint) error
+	ListenUnix(netns *os.File, e redirect.UnixEndpoint) (*redirect.UnixListener, error)
 }
 
 // Options tune a Set.
@@ -49,6 +51,8 @@ type Options struct {
 	// Accept is given each new listener, and the namespace that it is in, for its
 	// whole life. It owns neither.
 	Accept func(l *redirect.Listener, netns *os.File)
+	// AcceptUnix is given those of unix sockets, in the same way.
+	AcceptUnix func(l *redirect.UnixListener, netns *os.File)
 }
 
 // Set is the enrolled workloads, and the listeners for them.
@@ -63,6 +67,7 @@ type Set struct {
 	gone     map[uint64]*entry // for a moment longer
 	problems map[string]string // by name
 	spaces   map[space]*place
+	unix     []redirect.UnixEndpoint
 	closed   bool
 	running  sync.WaitGroup
 }
@@ -80,6 +85,15 @@ type space struct{ dev, ino uint64 }
 type place struct {
 	file     *os.File
 	listener *redirect.Listener
+	unix     map[redirect.UnixEndpoint]*redirect.UnixListener
+}
+
+// close closes the listeners of a namespace.
+func (p *place) close() {
+	for _, l := range p.unix {
+		l.Close()
+	}
+	p.listener.Close()
 }
 
 // Workload is what status shows of one target.
@@ -291,7 +305,7 @@ func (s *Set) close() {
 	s.mu.Lock()
 	s.closed = true
 	for key, p := range s.spaces {
-		p.listener.Close()
+		p.close()
 		delete(s.spaces, key)
 	}
 	s.mu.Unlock()
@@ -413,10 +427,11 @@ func (s *Set) listen() {
 	}
 	for key, p := range s.spaces {
 		if !used[key] {
-			p.listener.Close()
+			p.close()
 			delete(s.spaces, key)
 		}
 	}
+	s.listenUnix()
 }
 
 func (s *Set) place(file string, used map[space]bool) {
@@ -442,7 +457,7 @@ func (s *Set) place(file string, used map[space]bool) {
 		return
 	}
 	used[key] = true
-	s.spaces[key] = &place{f, l}
+	s.spaces[key] = &place{f, l, map[redirect.UnixEndpoint]*redirect.UnixListener{}}
 	s.running.Go(func() {
 		defer f.Close()
 		s.o.Accept(l, f)

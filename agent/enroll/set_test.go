@@ -32,6 +32,12 @@ func (k *kernel) Expect(e redirect.Expected) error {
 	return nil
 }
 
+func (k *kernel) SetUnix([]redirect.UnixEndpoint) error { return nil }
+
+func (k *kernel) ListenUnix(*os.File, redirect.UnixEndpoint) (*redirect.UnixListener, error) {
+	return nil, redirect.ErrNoNamespace
+}
+
 func (k *kernel) Born() ([]uint64, error) { return nil, nil }
 
 func (k *kernel) Listen(*os.File) (*redirect.Listener, error) { return nil, redirect.ErrNoNamespace }

@@ -55,7 +55,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 			return nil, nil, why
 		}
 	}
-	config, err := rules.UpstreamTLS(db, c.Host, c.Destination.Addr())
+	config, err := rules.upstream(db, c)
 	if err != nil {
 		return nil, nil, unavailable("the connection to the database can't be protected as configured", err, s)
 	}
@@ -77,7 +77,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 			"session", g.log.ID(), "subject", g.name, "database", db.Name)
 	}
 	auth := s.o.Redirector.Prove(c.ID)
-	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.Destination}, source{
+	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.server()}, source{
 		dial: dial,
 		config: postgres.ClientConfig{User: db.Credential.Username, Database: st.Database, Auth: auth, TLS: config,
 			Settings: []postgres.Setting{{Name: "application_name", Value: "sluice"}}},
@@ -132,7 +132,7 @@ func (g *Gate) start(st *postgres.Startup) *record.Start {
 		params["application_name"] = st.ApplicationName
 	}
 	return &record.Start{
-		Subject: g.name, Identity: id, Client: g.conn.Client.String(), Origin: g.conn.Destination.String(),
+		Subject: g.name, Identity: id, Client: g.conn.from(), Origin: g.conn.to(),
 		Protocol: "postgres", Database: g.conn.Database, Params: params, View: viewName(g.view), Observe: g.view.Observe(),
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,7 +26,7 @@ const (
 // catalogKey names one database on one server.
 type catalogKey struct {
 	resource, name string
-	address        netip.AddrPort
+	address        string // see Conn.server
 }
 
 // source is how to reach the server of a catalog, in the name of one session.
@@ -43,7 +42,7 @@ type catalogs struct {
 	loaded  func(database, name string, c *sql.Catalog, at time.Time) // nil: nobody wants to know
 	mu      sync.Mutex
 	all     map[catalogKey]*catalog
-	left    map[netip.AddrPort]time.Time // when leave was last called
+	left    map[string]time.Time // when leave was last called
 }
 
 // catalog is what is known of one database. It is loaded on a connection of its
@@ -266,10 +265,10 @@ func (k *catalog) ask(ctx context.Context) (*sql.Catalog, error) {
 
 // leave closes the connections to databases of a server that no session uses, so
 // that one of them can be dropped or copied.
-func (c *catalogs) leave(ctx context.Context, address netip.AddrPort) {
+func (c *catalogs) leave(ctx context.Context, address string) {
 	c.mu.Lock()
 	if c.left == nil || len(c.left) > 1000 {
-		c.left = make(map[netip.AddrPort]time.Time)
+		c.left = make(map[string]time.Time)
 	}
 	c.left[address] = time.Now()
 	var unused []*catalog

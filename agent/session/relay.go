@@ -16,7 +16,7 @@ func (s *Server) Relay(ctx context.Context, c Conn) {
 	upstream, err := s.o.Redirector.Dial(dialling, c.ID)
 	cancel()
 	if err != nil {
-		s.o.Log.Info("destination of a passed connection not reachable", "destination", c.Destination, "error", err)
+		s.o.Log.Info("destination of a passed connection not reachable", "destination", c.to(), "error", err)
 		return
 	}
 	defer upstream.Close()

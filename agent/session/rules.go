@@ -72,5 +72,14 @@ func (r *Rules) UpstreamTLS(db *policy.Database, host string, destination netip.
 	return config, nil
 }
 
+// upstream is UpstreamTLS for a connection. On a unix socket the server offers no TLS, and
+// nobody is between: whoever may make a socket in its folder is trusted, as libpq does.
+func (r *Rules) upstream(db *policy.Database, c *Conn) (*tls.Config, error) {
+	if c.Unix != "" {
+		return nil, nil
+	}
+	return r.UpstreamTLS(db, c.Host, c.Destination.Addr())
+}
+
 // SystemRoots is the name in Material of the host's trusted certificates.
 const SystemRoots = "system"

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/netip"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -120,12 +121,39 @@ type Conn struct {
 	Database    string   // name of the resource, "" with Refused
 	Host        string   // the name under which the destination is configured, or ""
 	Destination netip.AddrPort
+	Unix        string // the unix socket that was dialled, "" for Destination
+	Netns       uint64 // cookie of the network namespace that it was dialled in
 	Client      netip.AddrPort
 	Refused     string // why it is not served, "" if it is
 	CgroupID    uint64
 	Process     policy.Process
 	Workload    policy.Workload
 	Token       bool // the workload has a token
+}
+
+// to names where the workload wanted to go.
+func (c *Conn) to() string {
+	if c.Unix != "" {
+		return "unix:" + c.Unix
+	}
+	return c.Destination.String()
+}
+
+// server tells servers apart: what is local to a network namespace is another one in the
+// next.
+func (c *Conn) server() string {
+	if c.Destination.Addr().IsLoopback() || strings.HasPrefix(c.Unix, "@") {
+		return c.to() + " in " + strconv.FormatUint(c.Netns, 10)
+	}
+	return c.to()
+}
+
+// from names the workload's end.
+func (c *Conn) from() string {
+	if c.Unix != "" {
+		return "local"
+	}
+	return c.Client.String()
 }
 
 // Serve serves c until it ends.
@@ -140,7 +168,7 @@ func (s *Server) Serve(ctx context.Context, c Conn) {
 			if why != nil {
 				s.o.Traffic.Rejected.Add(why.Code, 1)
 				s.o.Log.Info("connection refused", "code", why.Code, "reason", why.Message,
-					"database", c.Database, "destination", c.Destination, "pid", c.Process.PID)
+					"database", c.Database, "destination", c.to(), "pid", c.Process.PID)
 			}
 			return config, why
 		},
@@ -152,13 +180,14 @@ func (s *Server) Serve(ctx context.Context, c Conn) {
 	if g != nil {
 		g.close(ctx, err)
 	} else if err != nil && ctx.Err() == nil {
-		s.o.Log.Debug("connection ended before it was a session", "error", err, "destination", c.Destination)
+		s.o.Log.Debug("connection ended before it was a session", "error", err, "destination", c.to())
 	}
 }
 
-// leaf returns the TLS configuration towards the workload.
+// leaf returns the TLS configuration towards the workload. PostgreSQL offers none on a
+// unix socket, so nobody expects it there.
 func (s *Server) leaf(c *Conn) *tls.Config {
-	if s.o.Leaf == nil {
+	if s.o.Leaf == nil || c.Unix != "" {
 		return nil
 	}
 	destination, host := c.Destination.Addr(), c.Host
@@ -192,7 +221,7 @@ func (s *Server) Sessions() []Session {
 	all := make([]Session, 0, len(s.live))
 	for g := range s.live {
 		all = append(all, Session{
-			ID: g.log.ID(), Subject: g.name, Database: g.conn.Database, Destination: g.conn.Destination.String(),
+			ID: g.log.ID(), Subject: g.name, Database: g.conn.Database, Destination: g.conn.to(),
 			PID: g.conn.Process.PID, Begin: g.began, Statements: g.statements.Load(), Observe: g.observes.Load(),
 		})
 	}

@@ -299,6 +299,10 @@ func endpoint(db *policy.Database) (host, port string) {
 		if host != "" {
 			return host, strconv.Itoa(int(e.Port))
 		}
+		// As libpq names it: a folder and a port.
+		if dir, port, found := strings.Cut(e.Unix, "/.s.PGSQL."); found && strings.HasPrefix(dir, "/") {
+			return dir, port
+		}
 	}
 	return "", ""
 }
