@@ -39,7 +39,8 @@ func Run(ctx context.Context, o Options) error {
 		AgentCgroup: own, Pin: filepath.Join(a.BPF, "agent"), Log: r.log})
 	done()
 	if err != nil {
-		return fmt.Errorf("load redirection: %w", err)
+		os.Remove(a.BPF) // succeeds if nothing is in force
+		return notLoaded(err)
 	}
 	defer func() {
 		if err := r.kernel.Close(); err != nil {
@@ -82,6 +83,17 @@ func Run(ctx context.Context, o Options) error {
 	cancel(err)
 	r.handling.Wait()
 	return err
+}
+
+// notLoaded explains why the programs were not loaded: what the host lacks, if it does.
+func notLoaded(err error) error {
+	if errors.Is(err, redirect.ErrInUse) {
+		return fmt.Errorf("another agent runs on this host: %w", err)
+	}
+	if lacks := redirect.Unsupported(); len(lacks) > 0 {
+		return fmt.Errorf("this host can't run Sluice (sluice doctor has more): %s; tried nevertheless: %w", strings.Join(lacks, "; "), err)
+	}
+	return fmt.Errorf("load redirection: %w", err)
 }
 
 // places returns the cgroup of the agent, which it makes and enters, the one that

@@ -73,7 +73,8 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	r.kernel, err = redirect.Open(redirect.Options{Parent: p.parent, AgentCgroup: p.agent, Pin: p.pin, Log: r.log})
 	done()
 	if err != nil {
-		return StatusAgent, fmt.Errorf("load redirection: %w", err)
+		os.Remove(pins)
+		return StatusAgent, notLoaded(err)
 	}
 	defer func() {
 		done := alone()

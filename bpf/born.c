@@ -15,7 +15,7 @@
 
 #include "match.h"
 
-#define PATH_MAX 1024 /* as much as the tracepoint tells: TRACE_CGROUP_PATH_LEN */
+#define PATH_MAX 512 /* no key was larger once: MAX_BPF_STACK of kernel/bpf/hashtab.c */
 #define NAME_MAX 256
 
 struct expected_path {

@@ -59,7 +59,7 @@ type SluiceExpectedName struct {
 
 type SluiceExpectedPath struct {
 	_    structs.HostLayout
-	Path [1024]uint8
+	Path [512]uint8
 }
 
 type SluiceHandover struct {

@@ -98,7 +98,7 @@ func TestExpect(t *testing.T) {
 	p := w.options.Parent
 	long := strings.Repeat("n", 255)
 	expect(t, w.kernel, redirect.Expected{
-		Paths: []string{p + "/a/bot", p + "/" + long + "/" + long + "/" + long, w.workload + "/inner"},
+		Paths: []string{p + "/a/bot", p + "/" + long + "/" + long[:150], w.workload + "/inner"},
 		Names: []string{"report.service", long},
 	})
 	tests := []struct {
@@ -124,8 +124,10 @@ func TestExpect(t *testing.T) {
 		{"s.slice/service", false},
 		{"s.slice/service/report.service", true},
 		{long, true},
-		{long + "/" + long, false},
-		{long + "/" + long + "/" + long, true},
+		{long + "/" + long[:149], false},
+		{long + "/" + long[:150], true},
+		{long + "/" + long[:151], false},
+		{long + "/" + long[:200], false}, // longer than what is compared
 	}
 	for _, tt := range tests {
 		dir := filepath.Join(p, tt.path)

@@ -109,8 +109,8 @@ func (k *Kernel) expectedPath(path string) (key bpf.SluiceExpectedPath, err erro
 		return key, fmt.Errorf("%s: %w %s", path, ErrOutside, k.parent.path)
 	case strings.Count(rel, "/") >= int(k.parent.level)+16:
 		return key, fmt.Errorf("%s is too deep below the parent", path)
-	case len(rel) >= len(key.Path)-1: // the kernel would have cut a longer one here
-		return key, fmt.Errorf("%s is too long", path)
+	case len(rel) >= len(key.Path)-1: // a longer one is cut off, and might look the same
+		return key, fmt.Errorf("%s is too long: %d bytes are the most", path, len(key.Path)-2)
 	case (cgroup{path: path}).holds(k.agent.path):
 		return key, fmt.Errorf("%s: the agent itself is in this cgroup", path)
 	default:

@@ -159,6 +159,7 @@ func cgroupOf(l link.Link) (uint64, error) {
 func (k *Kernel) adoptable() error {
 	m, err := ebpf.LoadPinnedMap(filepath.Join(k.pins.maps(), bpf.SluiceMapSettings), nil)
 	if errors.Is(err, fs.ErrNotExist) {
+		k.fresh = true
 		return nil
 	} else if err != nil {
 		return fmt.Errorf("pinned settings: %w", err)

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"os"
+	"path/filepath"
 	"sync"
 
 	"github.com/cilium/ebpf"
@@ -54,6 +56,7 @@ type Kernel struct {
 	setting bpf.SluiceSetting
 	unix    bool // the kernel can redirect unix sockets
 	born    bool // the kernel can enroll by itself
+	fresh   bool // there was nothing to adopt
 
 	mu        sync.Mutex // of what follows, and of changes to the kernel's side
 	pins      *pins      // nil when closed
@@ -89,7 +92,12 @@ func Open(o Options) (*Kernel, error) {
 	}
 	k.pins = p
 	if err := k.install(); err != nil {
-		// What is attached already keeps refusing, and the next Open adopts it.
+		// What is attached already keeps refusing, and the next Open adopts it. What was
+		// never complete holds nobody, and goes.
+		if k.fresh {
+			err = errors.Join(err, removePins(filepath.Join(p.dir, layout)))
+			os.Remove(p.dir) // not if another version is there
+		}
 		k.Close()
 		return nil, fmt.Errorf("redirect: %w", err)
 	}

@@ -32,6 +32,9 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "test namespaces:", err)
 			os.Exit(1)
 		}
+		if divide > 1 {
+			fmt.Println("SLUICETEST_DIVIDE: the counts of long loops are divided by", divide)
+		}
 		code := m.Run()
 		cleanup()
 		os.Exit(code)

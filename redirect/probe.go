@@ -3,13 +3,16 @@ package redirect
 import (
 	"errors"
 	"fmt"
+	"net"
 	"os"
 	"strings"
+	"unicode"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/asm"
 	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/features"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 	"golang.org/x/sys/unix"
 )
@@ -53,7 +56,7 @@ func Probe() []Finding {
 		found = append(found, p.probe())
 	}
 	for _, m := range tables {
-		found = append(found, finding("map "+m.String(), Fatal, "", features.HaveMapType(m)))
+		found = append(found, finding("map "+m.name, Fatal, "", features.HaveMapType(m.kind)))
 	}
 	for _, h := range helpers {
 		found = append(found, h.probe())
@@ -62,6 +65,9 @@ func Probe() []Finding {
 }
 
 func finding(name string, missing Level, without string, err error) Finding {
+	if without == "" && missing == Fatal {
+		without = "nothing can be redirected"
+	}
 	switch {
 	case err == nil:
 		return Finding{name, Good, "available"}
@@ -106,7 +112,10 @@ var needed = []struct {
 	bit  int
 	name string
 }{
-	{12, "CAP_NET_ADMIN"}, {21, "CAP_SYS_ADMIN"}, {19, "CAP_SYS_PTRACE"}, {2, "CAP_DAC_READ_SEARCH"}, {39, "CAP_BPF"}, {38, "CAP_PERFMON"},
+	{12, "CAP_NET_ADMIN"}, {21, "CAP_SYS_ADMIN"}, {19, "CAP_SYS_PTRACE"}, {1, "CAP_DAC_OVERRIDE"}, {2, "CAP_DAC_READ_SEARCH"},
+	{39, "CAP_BPF"}, {38, "CAP_PERFMON"},
+	// The proxy gets an account of its own, and is ended by the redirector.
+	{0, "CAP_CHOWN"}, {5, "CAP_KILL"}, {6, "CAP_SETGID"}, {7, "CAP_SETUID"}, {8, "CAP_SETPCAP"},
 }
 
 func probeCapabilities() Finding {
@@ -121,7 +130,7 @@ func probeCapabilities() Finding {
 		}
 	}
 	if len(missing) > 0 {
-		return Finding{"capabilities", Fatal, "missing: " + strings.Join(missing, ", ")}
+		return Finding{"capabilities", Fatal, "this process lacks " + strings.Join(missing, ", ") + ": run it as root of the host"}
 	}
 	return Finding{"capabilities", Good, "all that the agent needs"}
 }
@@ -129,14 +138,14 @@ func probeCapabilities() Finding {
 func probeCgroup() Finding {
 	mounts, err := hierarchies()
 	if err != nil || len(mounts) == 0 {
-		return Finding{"cgroup2", Fatal, "no cgroup2 hierarchy is mounted"}
+		return Finding{"cgroup2", Fatal, "no cgroup2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup"}
 	}
 	for _, m := range mounts {
 		if id, err := CgroupID(m); err == nil && id == rootID {
 			return Finding{"cgroup2", Good, m}
 		}
 	}
-	return Finding{"cgroup2", Fatal, "the root of the hierarchy is not visible here: this is a container with a cgroup namespace of its own"}
+	return Finding{"cgroup2", Fatal, "the root of the hierarchy is not visible here: this is a container with a cgroup namespace of its own, and needs that of the host"}
 }
 
 func probeBPFFS() Finding {
@@ -167,7 +176,7 @@ type programProbe struct {
 
 var programs = []programProbe{
 	{"program sock_create", ebpf.CGroupSock, Fatal, ""},
-	{"program connect, sendmsg, bind, getpeername", ebpf.CGroupSockAddr, Fatal, ""},
+	{"program sock_addr", ebpf.CGroupSockAddr, Fatal, ""},
 	{"program sockops", ebpf.SockOps, Fatal, ""},
 	{"program sk_lookup", ebpf.SkLookup, Fatal, "since 5.9"},
 	{"program cgroup_skb", ebpf.CGroupSKB, Fatal, ""},
@@ -178,7 +187,14 @@ func (p programProbe) probe() Finding {
 	return finding(p.name, p.missing, p.without, features.HaveProgramType(p.kind))
 }
 
-var tables = []ebpf.MapType{ebpf.Hash, ebpf.ArrayOfMaps, ebpf.LPMTrie, ebpf.SkStorage, ebpf.SockMap, ebpf.PerCPUArray}
+// tables are map types, by the kernel's names.
+var tables = []struct {
+	name string
+	kind ebpf.MapType
+}{
+	{"hash", ebpf.Hash}, {"array", ebpf.Array}, {"percpu_array", ebpf.PerCPUArray}, {"array_of_maps", ebpf.ArrayOfMaps},
+	{"lpm_trie", ebpf.LPMTrie}, {"sk_storage", ebpf.SkStorage}, {"sockmap", ebpf.SockMap},
+}
 
 type helperProbe struct {
 	where   string
@@ -211,21 +227,34 @@ var helpers = []helperProbe{
 }
 
 func (h helperProbe) probe() Finding {
-	name := fmt.Sprintf("helper %s in %s", strings.TrimPrefix(h.fn.String(), "Fn"), h.where)
+	name := fmt.Sprintf("helper %s in %s", kernelName(h.fn), h.where)
 	return finding(name, h.missing, h.without, haveHelper(h.kind, h.fn))
 }
 
-// probeTCX loads a program for a hook that came with 6.6: only then the kernel knows
-// its attach type.
+// kernelName gives the name that bpf-helpers(7) has for a helper: that of FnSkAssign is
+// bpf_sk_assign.
+func kernelName(fn asm.BuiltinFunc) string {
+	var b strings.Builder
+	b.WriteString("bpf")
+	for _, r := range strings.TrimPrefix(fn.String(), "Fn") {
+		if unicode.IsUpper(r) {
+			b.WriteByte('_')
+		}
+		b.WriteRune(unicode.ToLower(r))
+	}
+	return b.String()
+}
+
+// probeTCX asks what is attached to a hook that came with 6.6: older kernels don't know
+// the question.
 func probeTCX() Finding {
-	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
-		Type: ebpf.SchedCLS, AttachType: ebpf.AttachTCXIngress, License: "GPL",
-		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
-	})
+	lo, err := net.InterfaceByName("lo")
+	if err == nil {
+		_, err = link.QueryPrograms(link.QueryOptions{Target: lo.Index, Attach: ebpf.AttachTCXIngress})
+	}
 	if err != nil {
 		return Finding{"tcx", Degraded, "not in this kernel (6.6): the guard on veths uses clsact"}
 	}
-	p.Close()
 	return Finding{"tcx", Good, "available"}
 }
 
@@ -245,14 +274,14 @@ func probeBorn() Finding {
 
 func probeUnix() Finding {
 	if !hasUnix() {
-		return Finding{"program connect_unix", Degraded, "not in this kernel (6.7): unix sockets are not redirected; mount the proxy's socket over theirs"}
+		return Finding{"program connect_unix", Degraded, "not in this kernel (6.7): a configuration with unix sockets as endpoints is refused"}
 	}
 	return Finding{"program connect_unix", Good, "available: unix sockets can be endpoints, and abstract names are enforced"}
 }
 
 // probeUnixGuard loads the program that sees which unix socket was found.
 func probeUnixGuard() Finding {
-	const name = "fmod_ret security_unix_stream_connect"
+	const name = "fmod_ret unix_stream_connect"
 	p, err := ebpf.NewProgram(&ebpf.ProgramSpec{
 		Type: ebpf.Tracing, AttachType: ebpf.AttachModifyReturn, AttachTo: "security_unix_stream_connect", License: "GPL",
 		Instructions: asm.Instructions{asm.Mov.Imm(asm.R0, 0), asm.Return()},
@@ -261,6 +290,9 @@ func probeUnixGuard() Finding {
 		return Finding{name, Degraded, "not allowed in this kernel: endpoints that are paths of unix sockets are redirected by name, and not enforced"}
 	}
 	p.Close()
+	if !hasUnix() {
+		return Finding{name, Good, "available, and of no use without connect_unix"}
+	}
 	return Finding{name, Good, "available: paths of unix sockets are enforced, whatever name leads there"}
 }
 
@@ -283,6 +315,18 @@ func probeMPTCP() Finding {
 
 // transports are protocols that no hook of ours sees.
 var transports = []string{"SCTP", "SMC", "RDS", "TIPC", "DCCP"}
+
+// Unsupported returns what stops redirection on this host, one sentence each; nil if
+// nothing does. It is slow: ask when something has failed.
+func Unsupported() []string {
+	var all []string
+	for _, f := range Probe() {
+		if f.Level == Fatal {
+			all = append(all, f.Name+": "+f.Text)
+		}
+	}
+	return all
+}
 
 func probeTransports() Finding {
 	if found := loadedTransports(); len(found) > 0 {

@@ -28,8 +28,12 @@ func doctorCommand() *cobra.Command {
 					return err
 				}
 			} else {
+				width := 0
 				for _, r := range rows {
-					fmt.Fprintf(cmd.OutOrStdout(), "%-8s  %-28s  %s\n", r["level"], r["name"], r["text"])
+					width = max(width, len(r["name"]))
+				}
+				for _, r := range rows {
+					fmt.Fprintf(cmd.OutOrStdout(), "%-8s  %-*s  %s\n", r["level"], width, r["name"], r["text"])
 				}
 			}
 			if bad {
