@@ -109,6 +109,8 @@ func (r *redirector) places() (own, parent, commands string, err error) {
 		own = filepath.Join(here, "agent")
 	} else if filepath.Base(here) == "agent" && strings.HasSuffix(filepath.Dir(here), ".service") {
 		own = here
+	} else if contained() {
+		own = filepath.Join(here, "agent") // its limits hold, and its end ends us
 	}
 	parent = filepath.Join(r.mount, r.rules.Load().set.Agent().Cgroup)
 	commands = filepath.Join(parent, folder, "commands")

@@ -17,10 +17,8 @@ type cgroup struct {
 	root  string // of the hierarchy
 	id    uint64
 	level uint32 // 0 is the root
+	top   uint64 // id of what is mounted at root
 }
-
-// rootID is the id of the hierarchy's root, in every kernel since 5.5.
-const rootID = 1
 
 // openCgroup finds out about the cgroup at path.
 func openCgroup(path string) (cgroup, error) {
@@ -36,14 +34,16 @@ func openCgroup(path string) (cgroup, error) {
 	if err != nil {
 		return cgroup{}, err
 	}
-	if top, err := CgroupID(root); err != nil {
+	top, err := CgroupID(root)
+	if err != nil {
 		return cgroup{}, err
-	} else if top != rootID {
-		return cgroup{}, fmt.Errorf("cgroup %s: the root of the hierarchy is not mounted here", path)
 	}
-	c := cgroup{path: path, root: root, id: id}
+	c := cgroup{path: path, root: root, id: id, top: top}
+	if c.level, err = levelOf(top); err != nil {
+		return cgroup{}, fmt.Errorf("cgroup %s: %w", root, err)
+	}
 	if rel, _ := filepath.Rel(root, path); rel != "." {
-		c.level = uint32(strings.Count(rel, "/")) + 1
+		c.level += uint32(strings.Count(rel, "/")) + 1
 	}
 	return c, nil
 }

@@ -28,7 +28,7 @@ type hook struct {
 
 func onParent(k *Kernel) cgroup { return k.parent }
 func onAgent(k *Kernel) cgroup  { return k.agent }
-func onRoot(k *Kernel) cgroup   { return cgroup{path: k.parent.root, id: rootID} }
+func onRoot(k *Kernel) cgroup   { return cgroup{path: k.parent.root, id: k.parent.top} }
 
 // hooks lists what is attached to cgroups, in the order in which it is.
 var hooks = []hook{
@@ -56,11 +56,11 @@ func (k *Kernel) wanted(h hook) bool {
 	case bpf.SluiceProgSluiceEgress:
 		return !k.options.NoGuard
 	case bpf.SluiceProgSluiceGate4, bpf.SluiceProgSluiceGate6:
-		return k.parent.id != rootID // the programs on the parent see every socket then
+		return k.parent.id != k.parent.top // the programs on the parent see every socket then
 	case bpf.SluiceProgSluiceUnix:
 		return k.unix
 	case bpf.SluiceProgSluiceGateUnix:
-		return k.unix && k.parent.id != rootID
+		return k.unix && k.parent.id != k.parent.top
 	}
 	return true
 }

@@ -141,7 +141,13 @@ func probeCgroup() Finding {
 		return Finding{"cgroup2", Fatal, "no cgroup2 hierarchy is mounted: mount -t cgroup2 none /sys/fs/cgroup"}
 	}
 	for _, m := range mounts {
-		if id, err := CgroupID(m); err == nil && id == rootID {
+		id, err := CgroupID(m)
+		if err != nil {
+			continue
+		}
+		if level, err := levelOf(id); err == nil && level > 0 {
+			return Finding{"cgroup2", Good, m + ", of a node that is a container itself"}
+		} else if err == nil {
 			return Finding{"cgroup2", Good, m}
 		}
 	}

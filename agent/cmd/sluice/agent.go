@@ -21,6 +21,9 @@ When it stops, the kernel goes on refusing the connections of what is enrolled,
 until it runs again or --uninstall takes everything away.`,
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
+			if err := agent.EnterHost(); err != nil {
+				return err
+			}
 			set, _, err := agent.LoadConfig(o.Config)
 			if err != nil {
 				return errors.New(agent.Explain(err))

@@ -4,6 +4,7 @@ import (
 	"fmt"
 
 	"github.com/spf13/cobra"
+	"sluicegate.io/sluice/agent"
 	"sluicegate.io/sluice/redirect"
 )
 
@@ -16,6 +17,9 @@ func doctorCommand() *cobra.Command {
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			words := map[redirect.Level]string{redirect.Good: "ok", redirect.Degraded: "degraded", redirect.Fatal: "missing"}
+			if err := agent.EnterHost(); err != nil {
+				fmt.Fprintln(cmd.ErrOrStderr(), err) // what follows tells what that leaves
+			}
 			all := redirect.Probe()
 			bad := false
 			var rows []map[string]string
