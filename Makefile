@@ -3,6 +3,7 @@
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 COMMIT  ?= $(shell git rev-parse --short=12 HEAD 2>/dev/null || echo unknown)
 GO      ?= go
+IMAGE   ?= sluicegate.io/sluice:$(VERSION)
 
 # The parser of PostgreSQL is C, so the binary is linked statically by the C compiler.
 STATIC = -linkmode external -extldflags -static -s -w
@@ -16,6 +17,11 @@ FUZZTIME ?= 60s
 build: ## Compile the one static binary, out/sluice
 	CGO_ENABLED=1 $(GO) build -tags $(TAGS) -o out/sluice \
 	  -ldflags '$(STATIC) -X main.version=$(VERSION) -X main.commit=$(COMMIT)' ./agent/cmd/sluice
+image: ## Write the container image, out/sluice-image.tar, with no Docker (IMAGE=name:tag)
+	@mkdir -p out/image
+	CGO_ENABLED=1 $(GO) build -trimpath -buildvcs=false -tags $(TAGS) -o out/image/sluice \
+	  -ldflags '$(STATIC) -X main.version=$(VERSION) -X main.commit=$(COMMIT)' ./agent/cmd/sluice
+	$(GO) run ./scripts/image --binary out/image/sluice --name $(IMAGE) --version $(VERSION) --commit $(COMMIT) --out out/sluice-image.tar
 demo: ## Show the whole path on this machine, with a real database (root)
 	@scripts/setup.sh demo
 	@$(MAKE) --no-print-directory -s build
@@ -66,4 +72,4 @@ help: ## Show this list
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels soak clean help
+.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels soak clean help

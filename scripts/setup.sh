@@ -3,7 +3,7 @@
 # does nothing when it is all there. It expects Debian 12 with Go, gcc, git and
 # make; where it is not root, it only says what is missing.
 #
-#   scripts/setup.sh [demo|test|bench|kernels]
+#   scripts/setup.sh [demo|test|bench|kernels|kube]
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
@@ -24,6 +24,7 @@ want() { # want PACKAGE COMMAND-OR-FILE...: PACKAGE is needed unless one of the 
 want postgresql '/usr/lib/postgresql/*/bin/postgres'
 want postgresql-client psql
 want iproute2 ip
+want ca-certificates /etc/ssl/certs/ca-certificates.crt
 want python3-psycopg /usr/lib/python3/dist-packages/psycopg
 case $purpose in
 kernels)
@@ -33,6 +34,15 @@ kernels)
 	want cpio cpio
 	want kmod depmod /sbin/depmod
 	want nftables nft /usr/sbin/nft
+	;;
+kube)
+	want etcd-server etcd
+	want runc runc /usr/sbin/runc
+	want nftables nft /usr/sbin/nft
+	want util-linux nsenter
+	want openssl openssl
+	want procps ps
+	want kmod depmod /sbin/depmod
 	;;
 test | bench)
 	want pgbouncer pgbouncer /usr/sbin/pgbouncer

@@ -40,6 +40,7 @@ var layers = map[string]float64{
 	"agent/metrics":     4,
 	"agent":             5,
 	"agent/cmd/sluice":  6,
+	"scripts":           9,
 	"test":              9,
 }
 
