@@ -60,6 +60,7 @@ test)
 	want libpostgresql-jdbc-java /usr/share/java/postgresql.jar
 	want codespell codespell
 	want nftables nft /usr/sbin/nft
+	want systemd /lib/systemd/systemd
 	;;
 esac
 
