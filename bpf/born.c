@@ -112,7 +112,9 @@ int sluice_born(__u64 *ctx)
 	if (!bpf_map_lookup_elem(&expected_paths, &scratch->path)) {
 		__builtin_memset(&scratch->name, 0, sizeof(scratch->name));
 		bpf_probe_read_kernel_str(scratch->name.name, NAME_MAX, cgroup->kn->name);
-		if (!own || !bpf_map_lookup_elem(&expected_names, &scratch->name))
+		/* Units are made by systemd, which is root. */
+		if (!own || (__u32)bpf_get_current_uid_gid() ||
+		    !bpf_map_lookup_elem(&expected_names, &scratch->name))
 			return 0;
 	}
 	id = cgroup->kn->id;

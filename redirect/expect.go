@@ -20,8 +20,8 @@ type Expected struct {
 	// nor need what is above them.
 	Paths []string
 	// Names are names of cgroups at any depth below Parent, such as those of systemd's
-	// units, but neither below a *.service nor below a workload: what others make
-	// there must not pass for a unit.
+	// units, but neither below a *.service nor below a workload, and only those that
+	// root makes: what others make must not pass for a unit.
 	Names []string
 }
 
