@@ -187,6 +187,56 @@ func TestDetectors(t *testing.T) {
 	}
 }
 
+// Neither another format nor an error is a way around them.
+func TestDetectorsSeeWhatIsNested(t *testing.T) {
+	p := start(t)
+	p.configure("  detect: [email]\n", document("Policy", "p", readAll), nil)
+	c := p.mustConnect().PgConn()
+	ctx := context.Background()
+	for _, text := range []string{"'bob@example.com'::text", "ARRAY['bob@example.com']", "jsonb_build_object('a', 'bob@example.com')",
+		"ROW('bob@example.com'::text)", "ARRAY[ROW(1, ARRAY['bob@example.com'])]", "ARRAY[to_jsonb('bob@example.com'::text)]",
+		"ARRAY['bob@example.com'::varchar]", "json_build_array('bob@example.com')"} {
+		for format := range int16(2) {
+			r := c.ExecParams(ctx, "SELECT "+text, nil, nil, nil, []int16{format}).Read()
+			if r.Err != nil || len(r.Rows) != 1 || strings.Contains(string(r.Rows[0][0]), "bob") || !strings.Contains(string(r.Rows[0][0]), "[email]") {
+				t.Errorf("%s in format %d: %q, %v", text, format, r.Rows, r.Err)
+			}
+		}
+	}
+	p.pg.Exec(t, p.name, "INSERT INTO app.customers (id, name) VALUES (99, 'bob@example.com')")
+	for _, sql := range []string{"SELECT name::int FROM app.customers WHERE id = 99", "SELECT lower(name)::date FROM app.customers WHERE id = 99"} {
+		for _, err := range []error{c.Exec(ctx, sql).Close(), c.ExecParams(ctx, sql, nil, nil, nil, nil).Read().Err} {
+			if err == nil || strings.Contains(err.Error(), "bob") {
+				t.Errorf("%s: %v", sql, err)
+			}
+		}
+	}
+}
+
+// A startup parameter takes the values that SET takes.
+func TestStartupValues(t *testing.T) {
+	p := start(t)
+	p.use(mayRead, nil)
+	for params, want := range map[string]string{
+		"client_min_messages=debug5":                            "42501",
+		"options=-c%20client_min_messages%3Ddebug1":             "42501",
+		"options=-c%20Client_Min_Messages%3Dlog":                "42501",
+		"client_min_messages=warning&extra_float_digits=2":      "",
+		"DateStyle=ISO&TimeZone=UTC&IntervalStyle=iso_8601":     "",
+		"options=-c%20geqo%3Doff%20--bytea-output%3Descape":     "",
+		"search_path=app,public&application_name=some%20client": "",
+	} {
+		p.params = params
+		c, err := p.connect()
+		if code(err) != want || want == "" && err != nil {
+			t.Errorf("%s: %v, want %q", params, err, want)
+		}
+		if err == nil {
+			c.Close(context.Background())
+		}
+	}
+}
+
 func TestBudgetsSuspend(t *testing.T) {
 	p := start(t)
 	refused := func(c *pgx.Conn, sql string) string {

@@ -50,9 +50,13 @@ func mayDefine(p *protocol.Plan) bool {
 	return p.Effect.Kind == protocol.NoEffect || p.Effect.Kind == protocol.AnyEffect || p.Effect.Kind == protocol.Executes
 }
 
-// setting judges a parameter of the startup packet.
-func (g *Gate) setting(name, _ string) *protocol.Refusal {
-	if _, open := g.view.Open(); open || g.view.Observe() || postgres.HarmlessSetting(name) {
+// setting judges a parameter of the startup packet: one that SET takes some values of
+// only has to have one of those, as with messages of debug levels.
+func (g *Gate) setting(name, value string) *protocol.Refusal {
+	if _, open := g.view.Open(); open || g.view.Observe() {
+		return nil
+	}
+	if rule := sql.BuiltinSetting(name); postgres.HarmlessSetting(name) && (!rule.Set || rule.Allows(value)) {
 		return nil
 	}
 	return postgres.UnknownSetting(name)

@@ -55,6 +55,7 @@ type proxy struct {
 	traffic tally.Traffic
 	red     *redirector
 	name    string       // of the database on the server
+	params  string       // further ones of the next connection string
 	conn    session.Conn // what the next connection is
 	ctx     context.Context
 }
@@ -140,7 +141,7 @@ func (p *proxy) connect() (*pgx.Conn, error) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return pgx.Connect(ctx, "postgres://app_rw:placeholder@"+l.Addr().String()+"/"+p.name+"?sslmode=disable")
+	return pgx.Connect(ctx, "postgres://app_rw:placeholder@"+l.Addr().String()+"/"+p.name+"?sslmode=disable&"+p.params)
 }
 
 func (p *proxy) mustConnect() *pgx.Conn {

@@ -126,6 +126,22 @@ func TestTrueColumns(t *testing.T) {
 	}
 }
 
+// There is no view of what shows a relation that nobody may read.
+func TestDeniedBelow(t *testing.T) {
+	const denied = "    - {name: never, effect: deny, actions: [select], on: [app.secrets]}\n"
+	f := start(t, writer+denied, "CREATE VIEW app.v_denied AS SELECT v AS b FROM app.secrets", "CREATE VIEW app.v_deeper AS SELECT b FROM app.v_denied",
+		"CREATE VIEW app.v_clean AS SELECT id FROM app.orders")
+	var of []string
+	for _, v := range f.apply(t).Views {
+		if !v.Writes {
+			of = append(of, v.Of)
+		}
+	}
+	if contains(of, "app.v_denied") || contains(of, "app.v_deeper") || !contains(of, "app.v_clean") {
+		t.Errorf("views of %q", of)
+	}
+}
+
 func TestDrift(t *testing.T) {
 	f := start(t, demo, extra)
 	f.apply(t)

@@ -108,6 +108,7 @@ func (b *builder) may(action protocol.Action, o protocol.Object, column string) 
 	for _, v := range b.reach {
 		for _, filtered := range []bool{true, false} {
 			st.Filtered = filtered
+			st.Accesses = append(st.Accesses[:1], sql.Along(b.c, v, st.Accesses[0], filtered)...)
 			if v.Decide(&st).Verdict != protocol.Deny {
 				return true
 			}

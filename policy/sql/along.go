@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -11,6 +12,20 @@ import (
 // partitioned table, the table that a part belongs to. These need no rule of their
 // own, as PostgreSQL asks for no right on them; a rule that denies one of them or
 // asks holds all the same, whatever the name by which it is reached.
+
+// Along returns what is touched together with an access and denied by a rule, or asked
+// about: that decides about the access as well.
+func Along(c *Catalog, v *policy.View, x protocol.Access, filtered bool) (also []protocol.Access) {
+	defer func() {
+		if r := recover(); r != nil {
+			also = []protocol.Access{{}} // nothing allows that
+		}
+	}()
+	budget := workBudget
+	a := &analysis{judge: &judge{c: c, v: v, budget: &budget}, filtered: filtered}
+	a.along(x)
+	return a.accesses
+}
 
 // along notes what is touched together with an access, if a rule denies it or asks.
 func (a *analysis) along(x protocol.Access) {

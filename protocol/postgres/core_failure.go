@@ -112,10 +112,22 @@ func (c *core) pass(e *expect, b, body []byte, redact bool) {
 	edited := e != nil && (e.run != nil && (e.run.simple || e.run.converted) && len(e.run.Judgement.Edits) > 0 ||
 		e.reply == replyParse && e.st != nil && len(e.st.judgement.Edits) > 0)
 	if !redact && !edited {
+		if e != nil && e.run != nil {
+			if other := c.scanReport(e.run, 'E', body); other != nil {
+				c.toClient.add(other)
+				return
+			}
+		}
 		c.toClient.pass(b)
 		return
 	}
-	c.toClient.add(c.seen(e, body, redact))
+	seen := c.seen(e, body, redact)
+	if !redact && e.run != nil {
+		if other := c.scanReport(e.run, 'E', seen[header:]); other != nil {
+			seen = other
+		}
+	}
+	c.toClient.add(seen)
 }
 
 func (c *core) seen(e *expect, body []byte, redact bool) []byte {

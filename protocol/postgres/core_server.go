@@ -205,6 +205,12 @@ func (c *core) notice(b, body []byte) {
 		c.toClient.add(rewriteReport(nil, 'N', body, true, "", nil))
 		return
 	}
+	if e := c.queue.head(); e != nil && e.run != nil {
+		if other := c.scanReport(e.run, 'N', body); other != nil {
+			c.toClient.add(other)
+			return
+		}
+	}
 	c.toClient.pass(b)
 }
 

@@ -96,8 +96,8 @@ func (c *core) scanRow(r *run, cols []protocol.Column, row []byte) ([]byte, bool
 			continue
 		}
 		value := b[4 : 4+size]
-		if i < len(cols) && cols[i].Scan && textual(r, i) {
-			if other, changed := c.scanner.Value(&r.Run, r.statement, i, value); changed && !bytes.Equal(other, value) {
+		if i < len(cols) && cols[i].Scan {
+			if other, changed := c.look(r, i, value); changed && !bytes.Equal(other, value) {
 				if out == nil {
 					out = append([]byte(nil), row[:len(row)-len(b)]...)
 				}
@@ -119,18 +119,44 @@ func (c *core) scanRow(r *run, cols []protocol.Column, row []byte) ([]byte, bool
 	return out, true
 }
 
-// textual reports whether column i comes as text: in text format, or in binary
-// where that is the same (text, varchar, bpchar, name, char, json, xml, unknown).
-func textual(r *run, i int) bool {
+// look shows the Scanner column i, whose format and type are known from its description.
+func (c *core) look(r *run, i int, value []byte) ([]byte, bool) {
 	if i >= len(r.columns) {
-		return false
+		return nil, false
 	}
+	one := func(text []byte) ([]byte, bool) { return c.scanner.Value(&r.Run, r.statement, i, text) }
 	if r.columns[i].Format == 0 {
-		return true
+		return one(value)
 	}
-	switch r.columns[i].TypeOID {
-	case 25, 1043, 1042, 19, 18, 114, 142, 705:
-		return true
+	return scanBinary(r.columns[i].TypeOID, value, one, 0)
+}
+
+// scanReport returns an ErrorResponse or NoticeResponse about r's present statement
+// in which the Scanner has replaced what it wants, nil if that is nothing: errors quote values.
+func (c *core) scanReport(r *run, kind byte, body []byte) []byte {
+	if c.scanner == nil || r.statement >= len(r.Judgement.Plans) {
+		return nil
 	}
-	return false
+	out, changed := []byte{kind, 0, 0, 0, 0}, false
+	for len(body) > 1 && body[0] != 0 {
+		field := body[0]
+		value, rest, ok := cstring(body[1:])
+		if !ok {
+			return nil
+		}
+		body = rest
+		switch field {
+		case 'M', 'D', 'H', 'W':
+			if other, is := c.scanner.Value(&r.Run, r.statement, 0, value); is && !bytes.Equal(other, value) {
+				value, changed = other, true
+			}
+		}
+		out = append(append(append(out, field), value...), 0)
+	}
+	if !changed {
+		return nil
+	}
+	out = append(out, 0)
+	binary.BigEndian.PutUint32(out[1:], uint32(len(out)-1))
+	return out
 }
