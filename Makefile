@@ -63,6 +63,8 @@ test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
 	@scripts/setup.sh kernels
 	@test/kernels/run-all.sh
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
+	@scripts/setup.sh soak
+	$(GO) test -count=1 -v -timeout 30m -tags soak ./test/soak -smith 10m
 	@scripts/fuzz.sh 30m
 clean: ## Remove ./out
 	rm -rf out

@@ -3,7 +3,7 @@
 # does nothing when it is all there. It expects Debian 12 with Go, gcc, git and
 # make; where it is not root, it only says what is missing.
 #
-#   scripts/setup.sh [demo|test|bench|kernels|kube]
+#   scripts/setup.sh [demo|test|bench|soak|kernels|kube]
 set -eu
 cd "$(dirname "$0")/.."
 purpose=${1:-test}
@@ -43,6 +43,9 @@ kube)
 	want openssl openssl
 	want procps ps
 	want kmod depmod /sbin/depmod
+	;;
+soak)
+	want sqlsmith sqlsmith
 	;;
 test | bench)
 	want pgbouncer pgbouncer /usr/sbin/pgbouncer
