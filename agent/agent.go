@@ -58,7 +58,7 @@ func Run(ctx context.Context, o Options) error {
 	}
 	defer r.closeListeners()
 	defer os.Remove(a.Admin.Socket)
-	j, err := newJoins(r, commands)
+	j, err := newJoins(r, parent, commands)
 	if err != nil {
 		return err
 	}

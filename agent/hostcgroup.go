@@ -10,6 +10,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+// initialCgroups is the first cgroup namespace: PROC_CGROUP_INIT_INO of
+// include/linux/proc_ns.h. What /proc/1 is in, not everybody who is root may read.
+const initialCgroups = "cgroup:[4026531835]"
+
 // EnterHost runs this program again in the cgroup namespace of the host, if it is in
 // another: a container has one of its own, in which it sees neither where it is nor
 // whose cgroup another process is in. It returns if there is nothing to do, or on error.
@@ -17,8 +21,8 @@ import (
 func EnterHost() error {
 	const own, hosts = "/proc/self/ns/cgroup", "/proc/1/ns/cgroup"
 	here, err := os.Readlink(own)
-	if err != nil {
-		return nil // a kernel without them
+	if err != nil || here == initialCgroups {
+		return nil // a kernel without them, or the first one: there is none above
 	}
 	there, err := os.Readlink(hosts)
 	if err != nil {

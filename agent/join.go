@@ -9,11 +9,13 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"time"
 
 	"sluicegate.io/sluice/agent/enroll"
+	"sluicegate.io/sluice/redirect"
 )
 
 // joinSocket is the name, in the run directory, of the socket by which a process
@@ -24,13 +26,20 @@ const joinSocket = "join.sock"
 
 // joins serves that socket.
 type joins struct {
-	r    *redirector
-	l    *net.UnixListener
-	dir  string // cgroup below which each one that asks gets its own
-	next atomic.Uint64
+	r      *redirector
+	l      *net.UnixListener
+	parent string // cgroup below which everything that is enrolled lies
+	dir    string // cgroup for those that can't stay where they are
+	next   atomic.Uint64
+
+	mu    sync.Mutex
+	where map[string]bool // cgroups of commands, outside of dir
 }
 
-func newJoins(r *redirector, dir string) (*joins, error) {
+// commandPrefix begins the names of the cgroups of commands that stay where they are.
+const commandPrefix = "sluice-exec-"
+
+func newJoins(r *redirector, parent, dir string) (*joins, error) {
 	l, err := listenUnix("unixpacket", filepath.Join(r.rules.Load().set.Agent().Run, joinSocket))
 	if err != nil {
 		return nil, fmt.Errorf("listen for commands: %w", err)
@@ -39,28 +48,48 @@ func newJoins(r *redirector, dir string) (*joins, error) {
 		l.Close()
 		return nil, fmt.Errorf("make cgroup: %w", err)
 	}
-	return &joins{r: r, l: l, dir: dir}, nil
+	return &joins{r: r, l: l, parent: parent, dir: dir, where: map[string]bool{}}, nil
 }
 
 // adopt enrolls again what an earlier agent had enrolled and still runs.
 func (j *joins) adopt() {
-	entries, err := os.ReadDir(j.dir)
-	if err != nil {
-		return
-	}
-	for _, e := range entries {
-		if !e.IsDir() {
-			continue
-		}
-		path := filepath.Join(j.dir, e.Name())
+	for _, path := range j.all() {
 		if !enroll.Populated(path) {
 			enroll.RemoveTree(path)
 			continue
 		}
 		if err := j.r.set.Add(enroll.Target{Name: "exec", Path: path}); err != nil {
-			j.r.log.Warn("command not adopted", "cgroup", e.Name(), "error", err)
+			j.r.log.Warn("command not adopted", "cgroup", filepath.Base(path), "error", err)
 		}
 	}
+}
+
+// all lists the cgroups of commands. Those of an earlier agent that stayed where they
+// were are found by what the kernel has enrolled.
+func (j *joins) all() []string {
+	var all []string
+	entries, _ := os.ReadDir(j.dir)
+	for _, e := range entries {
+		if e.IsDir() {
+			all = append(all, filepath.Join(j.dir, e.Name()))
+		}
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	ids, _ := j.r.kernel.Enrolled()
+	for _, id := range ids {
+		if path, err := redirect.CgroupPath(j.r.mount, id); err == nil && strings.HasPrefix(filepath.Base(path), commandPrefix) {
+			j.where[path] = true
+		}
+	}
+	for path := range j.where {
+		if _, err := os.Stat(path); err != nil {
+			delete(j.where, path)
+			continue
+		}
+		all = append(all, path)
+	}
+	return all
 }
 
 // run serves until ctx is done.
@@ -116,12 +145,8 @@ func (j *joins) join(c *net.UnixConn) (why string, err error) {
 	if strings.HasPrefix(own, filepath.Join(j.r.mount, folder, execPrefix)) {
 		return "", errors.New("the process belongs to another sluice exec on this host, and stays there")
 	}
-	path := filepath.Join(j.dir, strconv.Itoa(pid)+"-"+strconv.FormatUint(j.next.Add(1), 10))
-	if err := os.Mkdir(path, 0o755); err != nil {
-		return "", fmt.Errorf("make cgroup: %w", err)
-	}
-	if err := j.r.set.Add(enroll.Target{Name: "exec", Path: path}); err != nil {
-		enroll.RemoveTree(path)
+	path, err := j.cgroup(own, pid)
+	if err != nil {
 		return "", err
 	}
 	// The number may have become another process's: only one of the same user, that
@@ -140,6 +165,46 @@ func (j *joins) join(c *net.UnixConn) (why string, err error) {
 		return "", err
 	}
 	return unenforced(path, ""), nil
+}
+
+// cgroup makes and enrolls the cgroup for a process. It is below the process's own, whose
+// limits go on to apply, unless somebody but root could move it out of there again.
+func (j *joins) cgroup(own string, pid int) (string, error) {
+	name := strconv.Itoa(pid) + "-" + strconv.FormatUint(j.next.Add(1), 10)
+	make := func(path string) (string, error) {
+		if err := os.Mkdir(path, 0o755); err != nil {
+			return "", fmt.Errorf("make cgroup: %w", err)
+		}
+		if err := j.r.set.Add(enroll.Target{Name: "exec", Path: path}); err != nil {
+			enroll.RemoveTree(path)
+			return "", err
+		}
+		return path, nil
+	}
+	if own != j.parent && strings.HasPrefix(own, strings.TrimSuffix(j.parent, "/")+"/") && onlyRoot(j.r.mount, own) {
+		path, err := make(filepath.Join(own, commandPrefix+name))
+		if err == nil {
+			j.mu.Lock()
+			j.where[path] = true
+			j.mu.Unlock()
+			return path, nil
+		}
+		j.r.log.Info("command leaves the cgroup that it was in", "cgroup", own, "because", err)
+	}
+	return make(filepath.Join(j.dir, name))
+}
+
+// onlyRoot reports whether nobody but root may move processes in a cgroup and those above.
+func onlyRoot(mount, path string) bool {
+	for ; strings.HasPrefix(path, mount) && path != mount; path = filepath.Dir(path) {
+		for _, file := range []string{"", "cgroup.procs", "cgroup.threads"} {
+			var st syscall.Stat_t
+			if err := syscall.Stat(filepath.Join(path, file), &st); err != nil || st.Uid != 0 || st.Mode&0o022 != 0 {
+				return false
+			}
+		}
+	}
+	return true
 }
 
 // startTime returns field 22 of proc_pid_stat(5).
@@ -169,14 +234,9 @@ func (j *joins) clean(ctx context.Context) {
 			return
 		case <-tick.C:
 		}
-		entries, err := os.ReadDir(j.dir)
-		if err != nil {
-			continue
-		}
-		for _, e := range entries {
-			path := filepath.Join(j.dir, e.Name())
-			info, err := e.Info()
-			if err != nil || !e.IsDir() || enroll.Populated(path) || time.Since(info.ModTime()) < 2*time.Second {
+		for _, path := range j.all() {
+			info, err := os.Stat(path)
+			if err != nil || enroll.Populated(path) || time.Since(info.ModTime()) < 2*time.Second {
 				continue
 			}
 			j.r.set.Remove(path)

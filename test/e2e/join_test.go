@@ -30,10 +30,13 @@ func TestJoinFromWorkload(t *testing.T) {
 	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
 		os.Chmod(d, 0o755)
 	}
-	for _, sub := range []string{"workload/child", "free"} {
+	for _, sub := range []string{"workload/child", "free", "delegated/below"} {
 		if err := os.MkdirAll(filepath.Join(mount, name, sub), 0o755); err != nil {
 			t.Fatal(err)
 		}
+	}
+	if err := os.Chown(filepath.Join(mount, name, "delegated/cgroup.procs"), 1000, 1000); err != nil {
+		t.Fatal(err)
 	}
 	other := filepath.Join(mount, "sluice", "exec-1-"+name, "workload", "command")
 	if err := os.MkdirAll(other, 0o755); err != nil {
@@ -94,13 +97,17 @@ spec:
 		return err == nil && info.Mode()&0o666 == 0o666
 	})
 	for _, tt := range []struct {
-		from  string
-		moves bool
+		from string
+		to   string // "": stays
 	}{
-		{filepath.Join(mount, name, "workload"), false},
-		{filepath.Join(mount, name, "workload", "child"), false},
-		{other, false},
-		{filepath.Join(mount, name, "free"), true},
+		{filepath.Join(mount, name, "workload"), ""},
+		{filepath.Join(mount, name, "workload", "child"), ""},
+		{other, ""},
+		{filepath.Join(mount, name, "free"), filepath.Join(mount, name, "free/sluice-exec-")}, // its limits go on to apply
+		// An account could move it out of there again.
+		{filepath.Join(mount, name, "delegated/below"), filepath.Join(mount, name, "sluice/commands/")},
+		{filepath.Join(mount, name), filepath.Join(mount, name, "sluice/commands/")},
+		{mount, filepath.Join(mount, name, "sluice/commands/")},
 	} {
 		d, err := os.Open(tt.from)
 		if err != nil {
@@ -117,8 +124,12 @@ print([l.strip() for l in open("/proc/self/cgroup") if l.startswith("0::")][0][3
 			t.Fatalf("%v: %s", err, out)
 		}
 		now := filepath.Join(mount, strings.TrimSpace(string(out)))
-		if moved := now != tt.from; moved != tt.moves {
+		if tt.to == "" && now != tt.from || !strings.HasPrefix(now, tt.to) {
 			t.Errorf("from %s: is in %s", tt.from, now)
 		}
 	}
+	eventually(t, "the cgroups of what has ended are gone", func() bool {
+		left, _ := filepath.Glob(filepath.Join(mount, name, "free/sluice-exec-*"))
+		return len(left) == 0
+	})
 }
