@@ -7,7 +7,7 @@
 // A service that is restarted gets a new cgroup, and nobody has to notice in time.
 //
 //   Hook     tracepoints cgroup_mkdir and cgroup_rmdir, of the whole host
-//   Reads    expected_paths, expected_names
+//   Reads    expected_paths, expected_names, expected_parents
 //   Writes   workloads  added when it is made; deleted when it is removed, if added here
 //   Verdict  none
 //
@@ -41,6 +41,15 @@ struct {
 	__type(key, struct expected_name);
 	__type(value, __u32);
 } expected_names SEC(".maps");
+
+/* The children of these are expected, whatever their names: nobody else makes any there. */
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 256);
+	__uint(map_flags, BPF_F_NO_PREALLOC);
+	__type(key, __u64);
+	__type(value, __u32);
+} expected_parents SEC(".maps");
 
 struct scratch {
 	struct expected_path path;
@@ -91,12 +100,24 @@ static __always_inline int within(struct cgroup *at, struct scratch *scratch, in
 	return 0;
 }
 
+/* is_child tells if a cgroup is directly below one of those whose children are expected. */
+static __always_inline int is_child(struct cgroup *cgroup)
+{
+	struct cgroup_subsys_state *up = cgroup->self.parent;
+	__u64 id;
+
+	if (!up)
+		return 0;
+	id = up->cgroup->kn->id;
+	return bpf_map_lookup_elem(&expected_parents, &id) != 0;
+}
+
 SEC("tp_btf/cgroup_mkdir")
 int sluice_born(__u64 *ctx)
 {
 	struct cgroup *cgroup = (void *)ctx[0];
 	const void *path = (void *)ctx[1];
-	struct workload workload = { .born = 1 };
+	struct workload workload = { .born = BORN_NAMED };
 	struct scratch *scratch;
 	__u32 zero = 0;
 	__u64 id;
@@ -114,8 +135,11 @@ int sluice_born(__u64 *ctx)
 		bpf_probe_read_kernel_str(scratch->name.name, NAME_MAX, cgroup->kn->name);
 		/* Units are made by systemd, which is root. */
 		if (!own || (__u32)bpf_get_current_uid_gid() ||
-		    !bpf_map_lookup_elem(&expected_names, &scratch->name))
-			return 0;
+		    !bpf_map_lookup_elem(&expected_names, &scratch->name)) {
+			if (!is_child(cgroup))
+				return 0;
+			workload.born = BORN_CHILD;
+		}
 	}
 	id = cgroup->kn->id;
 	count(bpf_map_update_elem(&workloads, &id, &workload, BPF_NOEXIST) ? COUNT_BORN_MISSED : COUNT_BORN);

@@ -175,6 +175,7 @@ const (
 	SluiceMapCounters         = "counters"
 	SluiceMapEndpoints        = "endpoints"
 	SluiceMapExpectedNames    = "expected_names"
+	SluiceMapExpectedParents  = "expected_parents"
 	SluiceMapExpectedPaths    = "expected_paths"
 	SluiceMapHandovers        = "handovers"
 	SluiceMapIntents          = "intents"
@@ -296,22 +297,23 @@ type SluiceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceMapSpecs struct {
-	Counters      *ebpf.MapSpec `ebpf:"counters"`
-	Endpoints     *ebpf.MapSpec `ebpf:"endpoints"`
-	ExpectedNames *ebpf.MapSpec `ebpf:"expected_names"`
-	ExpectedPaths *ebpf.MapSpec `ebpf:"expected_paths"`
-	Handovers     *ebpf.MapSpec `ebpf:"handovers"`
-	Intents       *ebpf.MapSpec `ebpf:"intents"`
-	Listeners     *ebpf.MapSpec `ebpf:"listeners"`
-	Origins       *ebpf.MapSpec `ebpf:"origins"`
-	Places        *ebpf.MapSpec `ebpf:"places"`
-	Ports         *ebpf.MapSpec `ebpf:"ports"`
-	Scratches     *ebpf.MapSpec `ebpf:"scratches"`
-	Settings      *ebpf.MapSpec `ebpf:"settings"`
-	UnixFiles     *ebpf.MapSpec `ebpf:"unix_files"`
-	UnixNames     *ebpf.MapSpec `ebpf:"unix_names"`
-	UnixProxies   *ebpf.MapSpec `ebpf:"unix_proxies"`
-	Workloads     *ebpf.MapSpec `ebpf:"workloads"`
+	Counters        *ebpf.MapSpec `ebpf:"counters"`
+	Endpoints       *ebpf.MapSpec `ebpf:"endpoints"`
+	ExpectedNames   *ebpf.MapSpec `ebpf:"expected_names"`
+	ExpectedParents *ebpf.MapSpec `ebpf:"expected_parents"`
+	ExpectedPaths   *ebpf.MapSpec `ebpf:"expected_paths"`
+	Handovers       *ebpf.MapSpec `ebpf:"handovers"`
+	Intents         *ebpf.MapSpec `ebpf:"intents"`
+	Listeners       *ebpf.MapSpec `ebpf:"listeners"`
+	Origins         *ebpf.MapSpec `ebpf:"origins"`
+	Places          *ebpf.MapSpec `ebpf:"places"`
+	Ports           *ebpf.MapSpec `ebpf:"ports"`
+	Scratches       *ebpf.MapSpec `ebpf:"scratches"`
+	Settings        *ebpf.MapSpec `ebpf:"settings"`
+	UnixFiles       *ebpf.MapSpec `ebpf:"unix_files"`
+	UnixNames       *ebpf.MapSpec `ebpf:"unix_names"`
+	UnixProxies     *ebpf.MapSpec `ebpf:"unix_proxies"`
+	Workloads       *ebpf.MapSpec `ebpf:"workloads"`
 }
 
 // SluiceVariableSpecs contains global variables before they are loaded into the kernel.
@@ -356,22 +358,23 @@ func (o *SluiceObjects) Close() error {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluiceMaps struct {
-	Counters      *ebpf.Map `ebpf:"counters"`
-	Endpoints     *ebpf.Map `ebpf:"endpoints"`
-	ExpectedNames *ebpf.Map `ebpf:"expected_names"`
-	ExpectedPaths *ebpf.Map `ebpf:"expected_paths"`
-	Handovers     *ebpf.Map `ebpf:"handovers"`
-	Intents       *ebpf.Map `ebpf:"intents"`
-	Listeners     *ebpf.Map `ebpf:"listeners"`
-	Origins       *ebpf.Map `ebpf:"origins"`
-	Places        *ebpf.Map `ebpf:"places"`
-	Ports         *ebpf.Map `ebpf:"ports"`
-	Scratches     *ebpf.Map `ebpf:"scratches"`
-	Settings      *ebpf.Map `ebpf:"settings"`
-	UnixFiles     *ebpf.Map `ebpf:"unix_files"`
-	UnixNames     *ebpf.Map `ebpf:"unix_names"`
-	UnixProxies   *ebpf.Map `ebpf:"unix_proxies"`
-	Workloads     *ebpf.Map `ebpf:"workloads"`
+	Counters        *ebpf.Map `ebpf:"counters"`
+	Endpoints       *ebpf.Map `ebpf:"endpoints"`
+	ExpectedNames   *ebpf.Map `ebpf:"expected_names"`
+	ExpectedParents *ebpf.Map `ebpf:"expected_parents"`
+	ExpectedPaths   *ebpf.Map `ebpf:"expected_paths"`
+	Handovers       *ebpf.Map `ebpf:"handovers"`
+	Intents         *ebpf.Map `ebpf:"intents"`
+	Listeners       *ebpf.Map `ebpf:"listeners"`
+	Origins         *ebpf.Map `ebpf:"origins"`
+	Places          *ebpf.Map `ebpf:"places"`
+	Ports           *ebpf.Map `ebpf:"ports"`
+	Scratches       *ebpf.Map `ebpf:"scratches"`
+	Settings        *ebpf.Map `ebpf:"settings"`
+	UnixFiles       *ebpf.Map `ebpf:"unix_files"`
+	UnixNames       *ebpf.Map `ebpf:"unix_names"`
+	UnixProxies     *ebpf.Map `ebpf:"unix_proxies"`
+	Workloads       *ebpf.Map `ebpf:"workloads"`
 }
 
 func (m *SluiceMaps) Close() error {
@@ -379,6 +382,7 @@ func (m *SluiceMaps) Close() error {
 		m.Counters,
 		m.Endpoints,
 		m.ExpectedNames,
+		m.ExpectedParents,
 		m.ExpectedPaths,
 		m.Handovers,
 		m.Intents,

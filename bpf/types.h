@@ -96,10 +96,13 @@ struct handover {
 	__u64 cookie;
 };
 
+#define BORN_NAMED 1 /* its path or name was expected */
+#define BORN_CHILD 2 /* that of its parent was: nobody has decided about it */
+
 /* A workload is an enrolled cgroup. */
 struct workload {
 	__s64 waiting; /* its entries in the table of handovers */
-	__u32 born;    /* enrolled by born.c, when it was made */
+	__u32 born;    /* enrolled by born.c, when it was made: BORN_NAMED or BORN_CHILD */
 	__u32 pad;
 };
 

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -175,6 +176,58 @@ func TestExpect(t *testing.T) {
 		if err := w.kernel.Expect(e); err == nil {
 			t.Errorf("%s was accepted", what)
 		}
+	}
+}
+
+// TestExpectChildren makes a cgroup below one whose children are expected: it is refused
+// until somebody decides, agent or no agent.
+func TestExpectChildren(t *testing.T) {
+	w := newWorld(t, func(o *redirect.Options) { o.PassStrangers = true })
+	pods := w.options.Parent + "/kubepods"
+	must(t, os.Mkdir(pods, 0o755))
+	t.Cleanup(func() { removeCgroup(pods) })
+	expect(t, w.kernel, redirect.Expected{Parents: []string{pods}})
+	p := w.worker(processOptions{cgroup: w.outside, root: true})
+	undecided := func(want ...uint64) {
+		t.Helper()
+		ids, err := w.kernel.Undecided()
+		must(t, err)
+		if !slices.Equal(ids, want) {
+			t.Errorf("undecided: %d, want %d", ids, want)
+		}
+	}
+	pod := pods + "/pod1"
+	for _, dir := range []string{pod, pod + "/pod2", w.options.Parent + "/pod3"} {
+		must(t, os.Mkdir(dir, 0o755))
+		t.Cleanup(func() { removeCgroup(dir) })
+	}
+	id := cgroupID(t, pod)
+	undecided(id) // what is made deeper, or beside, is nobody's child
+	must(t, w.kernel.Enroll(pod, false))
+	undecided()
+	if ids, err := w.kernel.Born(); err != nil || len(ids) != 0 {
+		t.Errorf("born: %d, %v", ids, err)
+	}
+	n := itoa(many(200))
+	again := pods + "/again"
+	if got := p.do("reborn", n, again, w.outside, db4); got != "map[PROXY:"+n+"]" {
+		t.Errorf("undecided, in a namespace with a listener: %s", got)
+	}
+	must(t, w.kernel.Forget(id))
+	must(t, w.kernel.Close())
+	if got := p.do("reborn", "10", again, w.outside, db4); got != "map[ECONNREFUSED:10]" {
+		t.Errorf("undecided, without an agent: %s", got)
+	}
+	if got := p.do("reborn", "3", pod+"/inner", w.outside, db4); got != "map[DB:3]" {
+		t.Errorf("decided to be left alone, without an agent: %s", got)
+	}
+	k, err := redirect.Open(w.options)
+	must(t, err)
+	t.Cleanup(func() { k.Remove() })
+	w.kernel = k
+	expect(t, k, redirect.Expected{})
+	if got := p.do("reborn", "3", again, w.outside, db4); got != "map[DB:3]" {
+		t.Errorf("not expected any more: %s", got)
 	}
 }
 

@@ -38,8 +38,8 @@ func (k *Kernel) enroll(path string, running bool) (err error) {
 	if c.holds(k.agent.path) {
 		return errors.New("the agent itself is in this cgroup")
 	}
-	if k.isBorn(c.id) {
-		return nil // none of its processes was ever a stranger
+	if born, err := k.decide(c.id); err != nil || born {
+		return err // none of its processes was ever a stranger
 	}
 	if running {
 		thaw, err := freeze(c.path)
@@ -76,12 +76,19 @@ func (k *Kernel) put(id uint64) error {
 	return err
 }
 
-// isBorn tells if the kernel has enrolled a cgroup by itself.
-func (k *Kernel) isBorn(id uint64) bool {
+// decide tells if the kernel has enrolled a cgroup by itself, and that it is to stay so.
+func (k *Kernel) decide(id uint64) (born bool, err error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	var w bpf.SluiceWorkload
-	return k.pins != nil && k.maps[bpf.SluiceMapWorkloads].Lookup(id, &w) == nil && w.Born != 0
+	if k.pins == nil || k.maps[bpf.SluiceMapWorkloads].Lookup(id, &w) != nil || w.Born == 0 {
+		return false, nil
+	}
+	if w.Born == bornChild {
+		w.Born = bornDecided
+		err = k.maps[bpf.SluiceMapWorkloads].Update(id, &w, ebpf.UpdateExist)
+	}
+	return true, err
 }
 
 // Unenroll forgets the cgroup at path. If that is gone, use [Kernel.Forget].

@@ -23,7 +23,19 @@ type Expected struct {
 	// units, but neither below a *.service nor below a workload, and only those that
 	// root makes: what others make must not pass for a unit.
 	Names []string
+	// Parents are cgroups, which are there, whose children are enrolled whatever their
+	// names, and are undecided until [Kernel.Enroll] or [Kernel.Forget] decides. They
+	// are those in which nobody makes cgroups but who starts containers.
+	Parents []string
 }
+
+// How a workload came to be one: as in bpf/types.h, and bornDecided, which was bornChild
+// before somebody decided.
+const (
+	bornNamed   = 1
+	bornChild   = 2
+	bornDecided = 3
+)
 
 // traces are the programs that follow the making of cgroups.
 var traces = []string{bpf.SluiceProgSluiceGone, bpf.SluiceProgSluiceBorn}
@@ -72,16 +84,27 @@ func (k *Kernel) expect(e Expected) error {
 			names[key] = true
 		}
 	}
-	return errors.Join(k.setExpected(paths, names), bad)
+	parents := map[uint64]bool{}
+	for _, path := range e.Parents {
+		if c, err := openCgroup(path); err != nil {
+			bad = errors.Join(bad, err)
+		} else if !k.parent.holds(c.path) {
+			bad = errors.Join(bad, fmt.Errorf("%s: %w %s", path, ErrOutside, k.parent.path))
+		} else {
+			parents[c.id] = true
+		}
+	}
+	return errors.Join(k.setExpected(paths, names, parents), bad)
 }
 
-func (k *Kernel) setExpected(paths map[bpf.SluiceExpectedPath]bool, names map[bpf.SluiceExpectedName]bool) error {
+func (k *Kernel) setExpected(paths map[bpf.SluiceExpectedPath]bool, names map[bpf.SluiceExpectedName]bool, parents map[uint64]bool) error {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.pins == nil {
 		return ErrClosed
 	}
-	if len(paths)+len(names) > 0 && !k.born {
+	none := len(paths)+len(names)+len(parents) == 0
+	if !none && !k.born {
 		return ErrUnsupported
 	}
 	if err := replace(k.maps[bpf.SluiceMapExpectedPaths], paths); err != nil {
@@ -90,12 +113,15 @@ func (k *Kernel) setExpected(paths map[bpf.SluiceExpectedPath]bool, names map[bp
 	if err := replace(k.maps[bpf.SluiceMapExpectedNames], names); err != nil {
 		return err
 	}
+	if err := replace(k.maps[bpf.SluiceMapExpectedParents], parents); err != nil {
+		return err
+	}
 	var failed error
 	for _, program := range traces {
-		if len(paths)+len(names) > 0 {
-			failed = errors.Join(failed, k.trace(program))
-		} else {
+		if none {
 			failed = errors.Join(failed, k.untrace(program))
+		} else {
+			failed = errors.Join(failed, k.trace(program))
 		}
 	}
 	return failed
@@ -160,8 +186,19 @@ func replace[K comparable](m *ebpf.Map, want map[K]bool) error {
 	return nil
 }
 
-// Born lists the ids of the cgroups that the kernel enrolled by itself and that are there.
+// Born lists the ids of the cgroups that the kernel enrolled by itself, since their path
+// or name was expected, and that are there.
 func (k *Kernel) Born() ([]uint64, error) {
+	return k.bornAs(func(born uint32) bool { return born == bornNamed })
+}
+
+// Undecided lists the ids of the cgroups that the kernel enrolled since those above are
+// among Expected.Parents, and about which nobody has decided since.
+func (k *Kernel) Undecided() ([]uint64, error) {
+	return k.bornAs(func(born uint32) bool { return born == bornChild })
+}
+
+func (k *Kernel) bornAs(is func(born uint32) bool) ([]uint64, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.pins == nil {
@@ -174,7 +211,7 @@ func (k *Kernel) Born() ([]uint64, error) {
 	)
 	it := k.maps[bpf.SluiceMapWorkloads].Iterate()
 	for it.Next(&id, &value) {
-		if value.Born != 0 {
+		if is(value.Born) {
 			ids = append(ids, id)
 		}
 	}
