@@ -202,6 +202,9 @@ func (a *analysis) call(x *pg.FuncCall, s *scope) value {
 		a.condition(v, "generate_series") // how many rows there are depends on it
 	}
 	out := a.result(all, args)
+	if comparing[f[len(f)-1]] {
+		a.condition(out, "a comparison by function "+f[len(f)-1])
+	}
 	if out.typ == boolOID && !aggregate {
 		a.condition(out, "a comparison by function "+f[len(f)-1])
 		return value{typ: boolOID}
@@ -553,4 +556,12 @@ func joinNames(f []string) string {
 		out += p
 	}
 	return out
+}
+
+// comparing are functions that tell by a number whether values are the same.
+var comparing = map[string]bool{
+	"array_position": true, "array_positions": true, "btarraycmp": true, "bttextcmp": true, "bpcharcmp": true, "byteacmp": true,
+	"btnamecmp": true, "bttextnamecmp": true, "btnametextcmp": true, "bttext_pattern_cmp": true, "btbpchar_pattern_cmp": true,
+	"btint2cmp": true, "btint4cmp": true, "btint8cmp": true, "numeric_cmp": true, "date_cmp": true, "timestamp_cmp": true,
+	"timestamptz_cmp": true, "uuid_cmp": true, "jsonb_cmp": true, "btrecordcmp": true, "network_cmp": true, "interval_cmp": true,
 }

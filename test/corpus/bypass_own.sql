@@ -384,3 +384,220 @@ COPY app.customers (ssn, id) TO STDOUT (FORMAT csv, HEADER)
 INSERT INTO app.secrets AS s VALUES ('api', 'x') ON CONFLICT (k) DO UPDATE SET k = EXCLUDED.k RETURNING s.v
 -- @case OJ20 | expect=deny | leak=DataRow\|12
 INSERT INTO app.orders SELECT 98, 1, length(v) FROM app.secrets RETURNING total
+
+-- ======== OQ. what newer syntax and its older kin do
+-- @case OQ01 | expect=approve | leak=123-45-6789
+MERGE INTO app.orders o USING app.customers c ON o.customer_id = c.id AND c.id = 1 WHEN MATCHED THEN UPDATE SET total = replace(c.ssn, '-', '')::numeric
+-- @next
+SELECT o.total::bigint || '', left(o.total::text, 3) || '-' || substr(o.total::text, 4, 2) || '-' || right(o.total::text, 4) FROM app.orders o WHERE id = 1
+-- @case OQ02 | expect=approve | effect=SELECT count(*)=1 FROM app.orders
+-- a MERGE whose condition alone tells
+MERGE INTO app.orders o USING app.customers c ON o.customer_id = c.id WHEN MATCHED AND c.ssn LIKE '123%' THEN DELETE
+-- @case OQ03 | expect=deny | leak=DataRow\|Alice
+WITH RECURSIVE r(id, s) AS (SELECT id, ssn FROM app.customers WHERE id < 4 UNION ALL SELECT id + 100, s FROM r WHERE id < 0) SEARCH BREADTH FIRST BY s SET ord SELECT c.name FROM r JOIN app.customers c ON c.id = r.id ORDER BY r.ord OFFSET 0 LIMIT 1
+-- @case OQ04 | expect=deny | leak=123-45-6789
+-- the column that SEARCH makes holds what it sorts by
+WITH RECURSIVE r(id, s) AS (SELECT id, ssn FROM app.customers WHERE id = 1 UNION ALL SELECT id + 100, s FROM r WHERE id < 0) SEARCH DEPTH FIRST BY s SET ord SELECT ord FROM r
+-- @case OQ05 | expect=deny | leak=123-45-6789
+-- and the path of CYCLE too
+WITH RECURSIVE r(id, s) AS (SELECT id, ssn FROM app.customers WHERE id = 1 UNION ALL SELECT id, s FROM r) CYCLE s SET looped USING path SELECT path FROM r
+-- @case OQ06 | expect=deny | leak=DataRow\|t
+SELECT int4multirange(int4range(48, 50)) @> ascii(ssn) FROM app.customers WHERE id = 1
+-- @case OQ07 | expect=mask-or-deny | leak=DataRow\|\{\[49,50\)\}
+SELECT multirange(int4range(ascii(ssn), ascii(ssn), '[]')) FROM app.customers WHERE id = 1
+-- @case OQ08 | expect=deny | leak=DataRow\|17
+SELECT count(*) FROM app.customers GROUP BY DISTINCT ROLLUP (ssn), ROLLUP (ssn) ORDER BY 1 DESC OFFSET 1 LIMIT 1
+-- @case OQ09 | expect=deny | leak=DataRow\|0\|17
+SELECT grouping(ssn), count(*) FROM app.customers GROUP BY GROUPING SETS ((ssn), ()) ORDER BY 1, 2 DESC LIMIT 1
+-- @case OQ10 | expect=mask-or-deny | leak=123-45-6789
+SELECT x.* FROM app.customers c, XMLTABLE('/r/s' PASSING xmlelement(name r, xmlelement(name s, c.ssn)) COLUMNS n FOR ORDINALITY, v text PATH 'text()' DEFAULT c.card) x WHERE c.id = 1
+-- @case OQ11 | expect=mask-or-deny | leak=123-45-6789
+SELECT t.a FROM ROWS FROM (json_to_record((SELECT row_to_json(c) FROM app.customers c WHERE id = 1)) AS (ssn text), generate_series(1, 1)) AS t(a, b)
+-- @case OQ12 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE ssn OPERATOR(pg_catalog.~~) '123-45%'
+-- @case OQ13 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE ssn OPERATOR(pg_catalog.=) ANY (ARRAY['123-45-6789'])
+-- @case OQ14 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers c WHERE c IS NOT DISTINCT FROM ROW(1,'Alice','alice@example.com','123-45-6789','4111-1111-1111-1111',100.5)::app.customers
+-- @case OQ15 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE ssn IS NOT DISTINCT FROM '123-45-6789'
+-- @case OQ16 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE (name, ssn) IN (SELECT 'Alice', '123-45-6789')
+-- @case OQ17 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE ROW(ssn, id) >= ROW('123', 0) AND ROW(ssn, id) < ROW('124', 0)
+-- @case OQ18 | expect=mask-or-deny | leak=123-45-6789
+SELECT (ARRAY[c])[1:1] FROM app.customers c WHERE id = 1
+-- @case OQ19 | expect=mask-or-deny | leak=123-45-6789
+SELECT c.*::text FROM app.customers c WHERE id = 1
+-- @case OQ20 | expect=mask-or-deny | leak=123-45-6789
+VALUES ((SELECT array_agg(x) FROM (TABLE app.customers) x WHERE x.id = 1))
+
+-- ======== OR. oracles
+-- @case OR01 | expect=approve | leak=INSERT 0 0
+-- whether a key is taken, without an error
+INSERT INTO app.customers (id, name) VALUES (1, 'x') ON CONFLICT DO NOTHING
+-- @case OR02 | expect=deny | leak=CommandComplete CREATE INDEX|could not create unique
+-- whether values are unique
+CREATE UNIQUE INDEX ON app.customers (ssn)
+-- @case OR03 | expect=deny | leak=CommandComplete ALTER TABLE|is violated by some row
+ALTER TABLE app.customers ADD CONSTRAINT guess CHECK (ssn <> '123-45-6789')
+-- @case OR04 | expect=deny | leak=insert or update on table .* violates|CommandComplete
+CREATE TABLE app.guesses (s text); ALTER TABLE app.customers ADD UNIQUE (email); ALTER TABLE app.guesses ADD FOREIGN KEY (s) REFERENCES app.customers (email); INSERT INTO app.guesses VALUES ('alice@example.com')
+-- @case OR05 | expect=mask-or-deny | leak=division by zero
+SELECT 1 / (position('1' in left(ssn, 1)) - 1) FROM app.customers WHERE id = 1
+-- @case OR06 | expect=deny | leak=DataRow\|1
+SELECT id FROM app.customers WHERE to_regclass(CASE WHEN ssn LIKE '123%' THEN 'app.orders' END) IS NOT NULL
+-- @case OR07 | expect=deny | leak=rows=1 
+-- an estimate out of the column's histogram
+EXPLAIN SELECT 1 FROM app.customers WHERE ssn > '987'
+-- @case OR08 | expect=deny | leak=rows=6 
+EXPLAIN SELECT DISTINCT ssn FROM app.customers
+-- @case OR09 | expect=deny | leak=rows=6 
+EXPLAIN SELECT 1 FROM app.customers GROUP BY ssn
+-- @case OR10 | expect=deny | leak=SLOW
+SELECT count(*) FROM app.customers c, generate_series(1, CASE WHEN c.ssn LIKE '123%' THEN 5000000 ELSE 1 END) WHERE c.id = 1
+-- @case OR11 | expect=deny | leak=SLOW
+SELECT CASE WHEN ssn LIKE '123%' THEN (SELECT count(*) FROM generate_series(1, 5000000)) END FROM app.customers WHERE id = 1
+-- @case OR12 | expect=deny | leak=DataRow\|1\|
+SELECT id, name FROM app.customers ORDER BY (ssn = '123-45-6789')::int DESC LIMIT 1
+-- @case OR13 | expect=deny | leak=(?s)DataRow\|2\n.*DataRow\|3\n.*DataRow\|1\n
+SELECT id FROM app.customers WHERE id < 4 ORDER BY ssn USING >
+-- @case OR14 | expect=deny | leak=DataRow\|2
+SELECT id FROM app.customers WHERE id < 4 ORDER BY max(ssn) OVER (PARTITION BY id) DESC LIMIT 1
+-- @case OR15 | expect=deny | leak=DataRow\|2
+SELECT DISTINCT ON (name) id FROM app.customers WHERE name IN ('Bob') ORDER BY name, ssn
+-- @case OR16 | expect=deny | leak=DataRow\|17
+SELECT count(*) FROM app.customers a WHERE a.ssn = (SELECT b.ssn FROM app.customers b WHERE b.id = 10)
+-- @case OR17 | expect=deny | leak=DataRow\|1
+SELECT sum((ssn = '123-45-6789')::int) FROM app.customers
+-- @case OR18 | expect=deny | leak=DataRow\|t
+SELECT bool_or(ssn = '123-45-6789') FROM app.customers
+-- @case OR19 | expect=deny | leak=DataRow\|1
+SELECT count(CASE ssn WHEN '123-45-6789' THEN 1 END) FROM app.customers
+-- @case OR20 | expect=deny | leak=DataRow\|1
+SELECT count(nullif(ssn = '123-45-6789', false)) FROM app.customers
+-- @case OR21 | expect=deny | leak=DataRow\|53
+-- NULL where the guess is right, and count leaves it out
+SELECT count(nullif(ssn, '123-45-6789')) FROM app.customers
+-- @case OR22 | expect=deny | leak=DataRow\|t
+SELECT nullif(ssn, '123-45-6789') IS NULL FROM app.customers WHERE id = 1
+-- @case OR23 | expect=mask-or-deny | leak=DataRow\|1
+SELECT num_nulls(nullif(ssn, '123-45-6789')) FROM app.customers WHERE id = 1
+-- @case OR24 | expect=deny | leak=DataRow\|1
+SELECT array_position(array_agg(ssn ORDER BY id), '123-45-6789') FROM app.customers
+-- @case OR25 | expect=mask-or-deny | leak=DataRow\|1
+SELECT cardinality(array_positions(array_agg(ssn), '123-45-6789')) FROM app.customers
+-- @case OR26 | expect=mask-or-deny | leak=DataRow\|0\.4
+-- a distance to a guess
+SELECT 0.4 FROM app.customers WHERE id = 1 AND starts_with(ssn, '123')
+-- @case OR27 | expect=mask-or-deny | leak=DataRow\|4
+SELECT regexp_instr(ssn, '-'), regexp_count(ssn, '[1-3]') FROM app.customers WHERE id = 1 AND regexp_like(ssn, '^123')
+-- @case OR28 | expect=mask-or-deny | leak=DataRow\|1256678744
+-- a hash to compare with one's own
+SELECT hashtext(ssn) FROM app.customers WHERE id = 1
+-- @case OR29 | expect=deny | leak=CommandComplete SELECT 1
+SELECT FROM app.customers WHERE jsonb_path_exists(to_jsonb(customers), '$.ssn ? (@ starts with "123")')
+-- @case OR30 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE to_tsvector('simple', ssn) @@ to_tsquery('simple', '123')
+-- @case OR31 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers c WHERE row_to_json(c)->>'ssn' ~ '^123'
+-- @case OR32 | expect=deny | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE overlay(ssn placing '' from 4) = '123' OR substring(ssn from '^\d+') = '123'
+
+-- ======== OS. stored things
+-- @case OS01 | expect=deny | leak=123-45-6789
+SELECT lo_create(424250)
+-- @next
+SELECT lo_put(424250, 0, (SELECT ssn::bytea FROM app.customers WHERE id = 1))
+-- @next
+SELECT convert_from(lo_get(424250), 'UTF8')
+-- @case OS02 | expect=deny | as=app_su | leak=CommandComplete COMMENT
+COMMENT ON COLUMN app.customers.ssn IS 'x'
+-- @case OS03 | expect=deny | as=app_su | leak=CommandComplete CREATE PUBLICATION
+CREATE PUBLICATION p FOR TABLE app.customers
+-- @case OS04 | expect=deny | as=app_su | leak=CommandComplete CREATE EVENT TRIGGER
+CREATE FUNCTION app.ev() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; CREATE EVENT TRIGGER e ON ddl_command_end EXECUTE FUNCTION app.ev()
+-- @case OS05 | expect=deny | leak=123-45-6789
+-- a view that reads with the rights of who asks
+CREATE VIEW app.inv WITH (security_invoker) AS SELECT ssn AS label FROM app.customers WHERE id = 1; SELECT label FROM app.inv
+-- @case OS06 | expect=deny | leak=123-45-6789
+-- the table becomes a partition of one that hides the labels' place
+CREATE TABLE app.whole (id int NOT NULL, name text, email text, ssn text, card text, balance numeric) PARTITION BY LIST (id); ALTER TABLE app.whole ATTACH PARTITION app.customers DEFAULT; SELECT ssn FROM app.whole WHERE id = 1
+-- @case OS07 | expect=deny | leak=DataRow\|123-45-6789
+CREATE TABLE app.kopie (LIKE app.customers INCLUDING ALL); INSERT INTO app.kopie SELECT * FROM app.customers; SELECT ssn FROM app.kopie WHERE id = 1
+-- @case OS08 | expect=deny | leak=DataRow\|123-45-6789
+CREATE TYPE app.pair AS (a text, b text); SELECT (ROW(ssn, card)::app.pair).a FROM app.customers WHERE id = 1
+-- @case OS09 | expect=deny | leak=123-45-6789
+CREATE FUNCTION app.t2i(text) RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$BEGIN RAISE EXCEPTION '%', $1; END$$; CREATE TYPE app.tt AS (x int); CREATE FUNCTION app.c2(app.customers) RETURNS app.tt LANGUAGE plpgsql AS $$BEGIN RAISE EXCEPTION '%', $1.ssn; END$$; CREATE CAST (app.customers AS app.tt) WITH FUNCTION app.c2(app.customers) AS IMPLICIT; SELECT c::app.tt FROM app.customers c WHERE id = 1
+-- @case OS10 | expect=deny | leak=NOTICE.*123-45-6789
+-- a statistic's expression runs code when it is gathered
+CREATE FUNCTION app.st(text) RETURNS text IMMUTABLE LANGUAGE plpgsql AS $$BEGIN RAISE NOTICE '%', $1; RETURN $1; END$$; CREATE STATISTICS app.ex ON (app.st(ssn)) FROM app.customers; ANALYZE app.customers
+-- @case OS11 | expect=deny | leak=NotificationResponse .*123-45-6789
+CREATE FUNCTION app.tell_all() RETURNS trigger LANGUAGE plpgsql AS $$BEGIN PERFORM pg_notify('ch', OLD.ssn); RETURN NEW; END$$; CREATE TRIGGER tell BEFORE UPDATE ON app.customers FOR EACH ROW EXECUTE FUNCTION app.tell_all(); LISTEN ch; UPDATE app.customers SET name = name WHERE id = 1
+-- @case OS12 | expect=deny | leak=123-45-6789
+ALTER TABLE app.orders ADD COLUMN s text DEFAULT app.f_get_ssn(1); SELECT s FROM app.orders LIMIT 1
+-- @case OS13 | expect=deny | leak=123-45-6789
+ALTER TABLE app.orders ADD COLUMN z int; ALTER TABLE app.orders ALTER COLUMN z TYPE text USING app.f_get_ssn(1); SELECT z FROM app.orders LIMIT 1
+-- @case OS14 | expect=deny | leak=123-45-6789
+BEGIN; CREATE TABLE app.fresh AS TABLE app.customers WITH NO DATA; INSERT INTO app.fresh TABLE app.customers; COMMIT
+-- @next
+SELECT ssn FROM app.fresh WHERE id = 1
+-- @case OS15 | expect=deny | as=app_su | leak=DataRow\|123-45-6789
+-- the table's rows under the name of another one
+UPDATE pg_class SET relname = 'innocent' WHERE oid = 'app.customers'::regclass
+-- @next
+SELECT ssn FROM app.innocent WHERE id = 1
+
+-- ======== OT. sessions, cursors, types
+-- @case OT01 | expect=mask-or-deny | leak=123-45-6789
+PREPARE p(text) AS SELECT ssn FROM app.customers WHERE id = $1::int; EXECUTE p('1')
+-- @case OT02 | expect=mask-or-deny | via=ext | bind=1 | leak=123-45-6789
+SELECT ssn, $1::text IS NULL FROM app.customers WHERE id = 1
+-- @case OT03 | expect=deny | via=ext | bind=123-45-6789 | leak=DataRow\|1
+SELECT id FROM app.customers WHERE ($1, id) = (ssn, 1)
+-- @case OT04 | expect=deny | via=extbin | bind=123-45-6789 | leak=DataRow\|Alice
+SELECT name FROM app.customers WHERE ssn = ANY (ARRAY[$1, NULL])
+-- @case OT05 | expect=mask-or-deny | via=extbin | leak=123-45-6789
+BEGIN
+-- @next
+DECLARE c BINARY CURSOR FOR SELECT ssn FROM app.customers WHERE id = 1
+-- @next
+FETCH ALL FROM c
+-- @case OT06 | expect=mask-or-deny | via=portal | leak=123-45-6789
+BEGIN
+-- @next
+DECLARE c NO SCROLL CURSOR WITH HOLD FOR SELECT DISTINCT ON (id) id, ssn FROM app.customers ORDER BY id
+-- @next
+FETCH 3 FROM c
+-- @case OT07 | expect=deny | leak=DataRow\|none
+SET ROLE app_admin; SET ROLE NONE; SHOW role
+-- @case OT08 | expect=deny | leak=DataRow\|app_admin
+RESET ROLE; SET LOCAL ROLE app_admin; SET SESSION ROLE app_admin; SELECT current_user
+-- @case OT09 | expect=mask-or-deny | leak=123-45-6789
+SET standard_conforming_strings = on; SET backslash_quote = safe_encoding; SELECT E'\'' || ssn FROM app.customers WHERE id = 1
+-- @case OT10 | expect=deny | leak=TOPSECRET-42
+SET backslash_quote = on
+-- @next
+SELECT '\', v FROM app.secrets --'
+-- @case OT11 | expect=mask-or-deny | leak=123-45-6789
+-- a name of many bytes that the server cuts within a character
+SELECT "ääääääääääääääääääääääääääääääääx".ssn FROM app.customers AS "äääääääääääääääääääääääääääääääyz", app.customers AS "ääääääääääääääääääääääääääääääääx" WHERE "ääääääääääääääääääääääääääääääääx".id = 1 LIMIT 1
+-- @case OT12 | expect=mask-or-deny | leak=123-45-6789
+SELECT U&"\+000073s\006e", ''::text FROM app.customers c WHERE id = 1 UNION ALL SELECT U&'\0441', 'x\'
+-- @case OT13 | expect=mask-or-deny | leak=123-45-6789
+SELECT "ſsn", ssn AS "ſsn" FROM (SELECT ssn AS "ſsn", ssn FROM app.customers WHERE id = 1) x
+-- @case OT14 | expect=mask-or-deny | leak=CopyData "?123
+-- what is written around the values cuts them up
+COPY (SELECT ssn FROM app.customers WHERE id = 1) TO STDOUT (DELIMITER '-', NULL '7')
+-- @case OT15 | expect=mask-or-deny | leak=CopyData -123--45--6789-
+COPY app.customers (ssn) TO STDOUT (FORMAT csv, QUOTE '-', ESCAPE '-', FORCE_QUOTE (ssn))
+-- @case OT16 | expect=deny | leak=CommandComplete COPY 0
+COPY app.secrets FROM STDIN WHERE false
+-- @case OT17 | expect=mask-or-deny | leak=123-45-6789
+SELECT * FROM ONLY app.customers TABLESAMPLE SYSTEM (100) REPEATABLE (1) WHERE id = 1
+-- @case OT18 | expect=mask-or-deny | leak=123-45-6789
+SELECT "app"."customers".* FROM "app"."customers", LATERAL (SELECT "app"."customers"."ssn") s WHERE "app"."customers"."id" = 1
+-- @case OT19 | expect=mask-or-deny | leak=123-45-6789
+SELECT $DB.app.customers.ssn FROM $DB.app.customers WHERE $DB.app.customers.id = 1
+-- @case OT20 | expect=mask-or-deny | leak=123-45-6789
+SELECT o.id, (SELECT ssn FROM app.customers WHERE id = o.customer_id FETCH FIRST ROW ONLY) FROM app.orders o FOR UPDATE OF o
