@@ -7,7 +7,7 @@
 //
 // setup.sql, roles.sql, bypass.sql and benign.sql are Sluice's shared corpus,
 // copied unchanged, so that a clone has everything that its tests need;
-// bypass_own.sql, bypass_published.sql and benign_own.sql are this repository's
+// bypass_own.sql, bypass_state.sql, bypass_published.sql and benign_own.sql are this repository's
 // additions.
 package corpus
 
