@@ -72,6 +72,7 @@ func (r *redirector) reload(ctx context.Context) {
 	if err != nil {
 		if ctx.Err() == nil {
 			r.fail(err)
+			r.retell()
 		}
 		return
 	}
@@ -90,6 +91,14 @@ func (r *redirector) reload(ctx context.Context) {
 	r.reloads.Add(1)
 	r.refused.Store(nil)
 	r.log.Info("configuration in force", "generation", next.generation)
+	r.retell()
+}
+
+// retell has status and metrics show at once what changed.
+func (r *redirector) retell() {
+	if h := r.hub.Load(); h != nil {
+		r.tell(h)
+	}
 }
 
 func (r *redirector) read() (*rules, error) {

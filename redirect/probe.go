@@ -48,10 +48,10 @@ type Finding struct {
 // Probe finds out what this kernel and host offer. It changes nothing, and it needs
 // the capabilities that the agent needs.
 func Probe() []Finding {
-	if err := rlimit.RemoveMemlock(); err != nil {
-		return []Finding{probeKernel(), {"memlock", Fatal, err.Error()}}
-	}
 	found := []Finding{probeKernel(), probeBTF(), probeCapabilities(), probeCgroup(), probeBPFFS(), probeCookie()}
+	if err := rlimit.RemoveMemlock(); err != nil {
+		return append(found, Finding{"programs", Fatal, "not looked at: this process may load none: " + err.Error()})
+	}
 	for _, p := range programs {
 		found = append(found, p.probe())
 	}

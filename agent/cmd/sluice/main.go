@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 
 	"github.com/spf13/cobra"
@@ -42,7 +43,8 @@ func run() int {
 	}
 	fmt.Fprintln(os.Stderr, "Error:", err)
 	var wrong usage
-	if errors.As(err, &wrong) {
+	// cobra has no type for a flag that is missing.
+	if errors.As(err, &wrong) || strings.HasPrefix(err.Error(), "required flag(s) ") {
 		return statusUsage
 	}
 	return statusFailed

@@ -36,7 +36,7 @@ func (p *past) read() (*rehearsal.Past, error) {
 	if p.since > 0 {
 		p.sel.Since = time.Now().Add(-p.since)
 	}
-	_, dir, err := p.dirs()
+	dir, err := p.recordings()
 	if err != nil {
 		return nil, err
 	}

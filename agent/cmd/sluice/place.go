@@ -5,8 +5,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io/fs"
 	"net"
 	"net/http"
+	"os"
 	"path/filepath"
 	"strings"
 
@@ -39,6 +41,25 @@ func (p *place) dirs() (state, records string, err error) {
 	}
 	state, records = agent.StateDirs(set, p.state)
 	return state, records, nil
+}
+
+// recordings returns the directory of recordings. A place where no agent has been is
+// wrong, and not empty; one from which they were taken is not whole.
+func (p *place) recordings() (string, error) {
+	state, records, err := p.dirs()
+	if err != nil {
+		return "", err
+	}
+	if _, err := os.Stat(records); !errors.Is(err, fs.ErrNotExist) {
+		return records, nil // what is wrong with it otherwise, reading will tell
+	}
+	if _, err := os.Stat(state); errors.Is(err, fs.ErrNotExist) {
+		return "", fmt.Errorf("there is no state directory %s: name that of the agent with --state, or its configuration with --config", state)
+	}
+	if _, err := os.Stat(filepath.Join(state, "mask.key")); err == nil {
+		return "", fmt.Errorf("the recordings are gone: an agent has been in %s, and there is no %s", state, records)
+	}
+	return records, nil
 }
 
 // admin asks the admin socket of a daemon and decodes its answer into v.

@@ -84,7 +84,7 @@ func diff(before, after, file, state string) ([]policy.Change, error) {
 		catalog = func(string) (*sql.Catalog, error) { return c, nil }
 	case state != "":
 		p := place{state: state}
-		_, dir, err := p.dirs()
+		dir, err := p.recordings()
 		if err != nil {
 			return nil, err
 		}

@@ -22,7 +22,7 @@ func replayCommand() *cobra.Command {
 beginning or the end of an id that ` + "`sluice sessions`" + ` shows.`,
 		Args: exactly(1, "the id of a session"),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, dir, err := p.dirs()
+			dir, err := p.recordings()
 			if err != nil {
 				return err
 			}
@@ -56,7 +56,7 @@ func tailCommand() *cobra.Command {
 		Use: "tail [SESSION]", Short: "Follow what happens",
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			_, dir, err := p.dirs()
+			dir, err := p.recordings()
 			if err != nil {
 				return err
 			}

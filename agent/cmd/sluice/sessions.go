@@ -21,7 +21,7 @@ func sessionsCommand() *cobra.Command {
 			if since > 0 {
 				f.After = time.Now().Add(-since)
 			}
-			_, dir, err := p.dirs()
+			dir, err := p.recordings()
 			if err != nil {
 				return err
 			}

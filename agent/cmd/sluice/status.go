@@ -50,13 +50,16 @@ With --state the state directory is read in place of asking a daemon.`,
 
 // recorded is what a state directory tells without a daemon.
 func recorded(cmd *cobra.Command, p *place, output string) error {
-	_, dir, err := p.dirs()
+	dir, err := p.recordings()
 	if err != nil {
 		return err
 	}
 	open, err := record.Sessions(dir, record.Filter{Open: true})
 	if err != nil {
 		return err
+	}
+	if open == nil {
+		open = []record.Session{}
 	}
 	if output == "json" {
 		return printJSON(cmd, map[string]any{"records": dir, "sessions": open})

@@ -15,7 +15,7 @@ func verifyCommand() *cobra.Command {
 		Long: "Check that no recording was changed, removed or cut off. Exit status 1 says that one was.",
 		Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			_, dir, err := p.dirs()
+			dir, err := p.recordings()
 			if err != nil {
 				return err
 			}
