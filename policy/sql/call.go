@@ -2,6 +2,7 @@ package sql
 
 import (
 	"strconv"
+	"strings"
 
 	"sluicegate.io/sluice/protocol"
 
@@ -108,10 +109,19 @@ func (f *Function) object() protocol.Object {
 }
 
 func (a *analysis) denyFunction(f *Function, at int32) {
+	hint := "Use built-in functions that compute on their arguments only, or ask for the function to be listed."
+	switch {
+	case f.Name == "lastval" && f.System():
+		hint = "Use INSERT ... RETURNING, or currval with the name of the sequence."
+	case strings.HasPrefix(f.Name, "pg_sleep") && f.System():
+		hint = "Wait in the client, between statements."
+	case strings.Contains(f.Name, "advisory") && f.System():
+		hint = "Lock rows with SELECT ... FOR UPDATE, or ask for " + f.object().String() + " to be listed under functions of the policy."
+	}
 	a.refuse(&protocol.Refusal{Code: "42501", Position: a.position(at),
 		Message: "function " + f.object().String() + " is not allowed",
 		Detail:  "It is not one of the functions that are known to be safe, and no policy lists it under functions.",
-		Hint:    "Use built-in functions that compute on their arguments only, or ask for the function to be listed."})
+		Hint:    hint})
 }
 
 // allowedCode checks what runs unseen: behind an operator, a cast, a type or a

@@ -313,14 +313,41 @@ func (a *analysis) relationCall(f *Function, x *pg.FuncCall) bool {
 		}
 		n = c.Arg
 	}
+	serial := false
+	if c := n.GetFuncCall(); c != nil {
+		// A sequence by the column that draws from it, as ORMs ask for it.
+		name := names(c.Funcname)
+		if len(c.Args) != 2 || name[len(name)-1] != "pg_get_serial_sequence" {
+			return false
+		}
+		for _, g := range a.functions(name, c.Location) {
+			if !g.System() {
+				return false
+			}
+		}
+		n, serial = c.Args[0], true
+	}
 	s := n.GetAConst().GetSval()
 	if s == nil {
 		return false
 	}
 	rel := a.textRelation(s.Sval, n.GetAConst().Location)
+	if serial && f.Name != "nextval" && f.Name != "currval" && f.Name != "setval" {
+		return false
+	}
 	switch f.Name {
 	case "nextval", "setval", "currval":
 		action := protocol.Update
+		if serial && f.Name != "setval" {
+			action = protocol.Insert
+		}
+		if serial && f.Name == "setval" {
+			for i := range a.c.Relations {
+				if q := &a.c.Relations[i]; q.Kind == Sequence && q.Table == rel.OID {
+					a.access(protocol.Access{Action: action, Object: q.object()})
+				}
+			}
+		}
 		if owner := a.c.RelationByOID(rel.Table); rel.Kind == Sequence && rel.Table != 0 && owner != nil && f.Name != "setval" {
 			rel, action = owner, protocol.Insert
 		}

@@ -34,6 +34,11 @@ var files embed.FS
 //go:embed bypass_own.sql
 var BypassOwn string
 
+// Ordinary is what applications write, under a policy that lets them.
+//
+//go:embed ordinary.sql
+var Ordinary string
+
 // A File is one file of cases.
 type File struct {
 	Name   string
