@@ -2,10 +2,13 @@ package sql_test
 
 import (
 	"fmt"
+	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
+	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/policy/sql"
 	"sluicegate.io/sluice/protocol"
 )
@@ -16,7 +19,46 @@ const join = `SELECT "c"."id" AS "c0", "c"."email" AS "c1", "o"."total" AS "c2" 
 func BenchmarkJudge(b *testing.B) {
 	s := server(b)
 	c := load(b, connect(b, s.DSN("app_rw", s.Database(b))))
-	v := demoView(b)
+	b.Run("small", func(b *testing.B) { benchmarkJudge(b, c, demoView(b)) })
+	text, snapshot := grown(c)
+	before := heap()
+	v := view(b, text)
+	rules := heap() - before
+	large := sql.NewCatalog(snapshot)
+	b.Run("large", func(b *testing.B) { benchmarkJudge(b, large, v) })
+	b.Logf("10,000 rules take %d MiB, a catalog of 100,000 columns takes %d MiB", rules>>20, (heap()-before-rules)>>20)
+	runtime.KeepAlive(large)
+}
+
+// heap returns the bytes in use.
+func heap() int64 {
+	runtime.GC()
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return int64(m.HeapAlloc)
+}
+
+// grown returns the demo policy with 10,000 rules more, and a catalog with 2,000
+// tables of 50 columns more.
+func grown(c *sql.Catalog) (string, sql.Snapshot) {
+	var text strings.Builder
+	fmt.Fprintf(&text, demo, "")
+	snapshot := c.Snapshot
+	snapshot.Relations = slices.Clone(snapshot.Relations)
+	for i := range 2000 {
+		r := sql.Relation{OID: uint32(1_000_000 + i), Schema: "big", Name: fmt.Sprintf("table_%d", i), Kind: sql.Table, Owner: "app_rw"}
+		for n := range 50 {
+			r.Columns = append(r.Columns, sql.Column{Number: int16(n + 1), Name: fmt.Sprintf("column_%d_of_%d", n, i), Type: 25, Typmod: -1, TypeName: strings.Clone("text")})
+		}
+		snapshot.Relations = append(snapshot.Relations, r)
+		for n := range 5 {
+			fmt.Fprintf(&text, "    - {name: r%d-%d, effect: allow, actions: [select, update], on: [big.table_%d], columns: [column_%d_of_%d]}\n", i, n, i, n, i)
+		}
+	}
+	return text.String(), snapshot
+}
+
+func benchmarkJudge(b *testing.B, c *sql.Catalog, v *policy.View) {
 	for _, bb := range []struct{ name, text string }{{"point", `SELECT total FROM app.orders WHERE id = $1`}, {"join", join}} {
 		q := &protocol.Query{Text: bb.text, Path: []string{"pg_catalog", "public"}, Parse: true}
 		b.Run("miss/"+bb.name, func(b *testing.B) {
