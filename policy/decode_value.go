@@ -207,6 +207,10 @@ func (d *decoder) mask(to *Mask) func(ast.Node) {
 // constant returns a decoder of a mask's constant, which may be any scalar.
 func (d *decoder) constant(to *string) func(ast.Node) {
 	return func(n ast.Node) {
+		if s, ok := outlined(n); ok {
+			s.IntOrString = true // and in files also true, false and 1.5
+			return
+		}
 		switch n := n.(type) {
 		case *ast.StringNode:
 			*to = n.Value // may be empty

@@ -43,6 +43,10 @@ func (d *decoder) scoped(to **Scope) func(ast.Node) {
 			}},
 			field{"equals", func(n ast.Node) {
 				sources++
+				if s, ok := outlined(n); ok {
+					s.Open = true
+					return
+				}
 				if _, ok := n.(*ast.MappingNode); !ok {
 					value(n)
 					return
