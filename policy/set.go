@@ -238,6 +238,12 @@ func (s *Set) intern(key string, db *database, chosen []*Policy, sub *Subject, a
 	return v
 }
 
+// Concerns reports whether sub is one of the policy's subjects, as far as is known
+// of it, and whether the policy is about database; "" is any.
+func (p *Policy) Concerns(sub *Subject, database string) bool {
+	return (database == "" || p.covers(database)) && p.names(sub)
+}
+
 // covers reports whether the policy is about database.
 func (p *Policy) covers(database string) bool {
 	return slices.Contains(p.Databases, database) || slices.Contains(p.Databases, "*")

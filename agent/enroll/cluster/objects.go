@@ -31,7 +31,7 @@ type objects struct {
 	// tried again when anything changes.
 	failed map[Key]failure
 	bytes  int
-	synced bool // newest is complete
+	kept   map[Key]bool // of the disk, and not confirmed by the API server
 }
 
 type failure struct {
@@ -47,6 +47,7 @@ func newObjects() *objects {
 func (o *objects) put(obj Object) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
+	delete(o.kept, obj.Key)
 	before := o.newest[obj.Key]
 	if before != nil && before.UID == obj.UID && before.Generation == obj.Generation && string(before.Data) == string(obj.Data) {
 		return false
@@ -69,6 +70,33 @@ func (o *objects) put(obj Object) bool {
 }
 
 var errTooMany = fmt.Errorf("the cluster has more objects than an agent reads: %d, or %d MiB of them", maxObjects, maxBytes>>20)
+
+// assume takes a version over from the disk: it was in force, so that it is what a
+// newer version that is not valid falls back to.
+func (o *objects) assume(obj Object) {
+	o.put(obj)
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if v := o.newest[obj.Key]; v.bad == nil {
+		o.good[obj.Key] = v
+	}
+	if o.kept == nil {
+		o.kept = map[Key]bool{}
+	}
+	o.kept[obj.Key] = true
+}
+
+// complete says that the API server has told everything: what is only on disk was
+// deleted while nobody looked.
+func (o *objects) complete() {
+	o.mu.Lock()
+	gone := o.kept
+	o.kept = nil
+	o.mu.Unlock()
+	for k := range gone {
+		o.remove(k)
+	}
+}
 
 // remove forgets a deleted object, and reports whether it was known.
 func (o *objects) remove(k Key) bool {
