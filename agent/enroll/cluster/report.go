@@ -11,6 +11,7 @@ import (
 
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"sluicegate.io/sluice/agent/enroll"
 	"sluicegate.io/sluice/policy"
 )
 
@@ -68,15 +69,15 @@ func (s *Source) tell(now time.Time) Report {
 		return cmp.Or(cmp.Compare(a.Kind, b.Kind), cmp.Compare(a.Name, b.Name))
 	})
 	r.Refusals = r.Refusals[:min(len(r.Refusals), refusalsListed)]
-	var pods []Pod
+	var pods []enroll.Pod
 	if s.o.Pods != nil {
-		pods = s.o.Pods()
+		pods = slices.DeleteFunc(s.o.Pods(), func(p enroll.Pod) bool { return p.Decision == enroll.Exempt })
 	}
-	for _, p := range pods {
+	for i := range pods {
 		r.Pods++
-		if !p.Enforced {
+		if why := loose(&pods[i]); why != "" {
 			r.PodsNotEnforced++
-			r.NotEnforced = append(r.NotEnforced, badPod{p.Namespace, p.Pod, bound(p.Reason, 256)})
+			r.NotEnforced = append(r.NotEnforced, badPod{pods[i].Namespace, pods[i].Pod, bound(why, 256)})
 		}
 	}
 	slices.SortFunc(r.NotEnforced, func(a, b badPod) int {
@@ -89,16 +90,27 @@ func (s *Source) tell(now time.Time) Report {
 	return r
 }
 
+// loose says why a pod is not enforced, "" if it is.
+func loose(p *enroll.Pod) string {
+	switch {
+	case p.Problem != "":
+		return p.Problem
+	case p.Decision != enroll.Enrolled:
+		return "it is not decided yet whether it is enrolled: its connections to databases are refused"
+	}
+	return p.Unenforced
+}
+
 // concerns counts the pods that each object in force is about. Of a pod that has a
 // Policy for its token or its process that is not known before it connects.
-func concerns(set *policy.Set, good map[Key]*version, pods []Pod) []concern {
+func concerns(set *policy.Set, good map[Key]*version, pods []enroll.Pod) []concern {
 	var all []concern
 	for _, v := range sorted(good) {
 		c := concern{Kind: v.Kind, Name: v.Name}
 		for i := range pods {
 			if concerned(set, v.Key, &pods[i].Workload) {
 				c.Pods++
-				if !pods[i].Enforced {
+				if loose(&pods[i]) != "" {
 					c.PodsNotEnforced++
 				}
 			}

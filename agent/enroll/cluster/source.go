@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"sluicegate.io/sluice/agent/enroll"
 	"sluicegate.io/sluice/policy"
 )
 
@@ -27,16 +28,8 @@ type Options struct {
 	Dir       string // where the last good objects are kept; "": nowhere
 	Version   string // of the agent
 	Log       *slog.Logger
-	// Pods returns the enrolled pods of this node. Default: none.
-	Pods func() []Pod
-}
-
-// Pod is what status needs to know of an enrolled pod.
-type Pod struct {
-	policy.Workload
-	// Enforced says that it cannot get around the redirection; Reason, why it could.
-	Enforced bool
-	Reason   string
+	// Pods returns the pods of this node that are, or should be, enrolled. Default: none.
+	Pods func() []enroll.Pod
 }
 
 // retryEvery is how often what was valid and could not be put in force is tried again:
