@@ -23,6 +23,12 @@ func Run(ctx context.Context, o Options) error {
 	if err != nil {
 		return err
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer r.handling.Wait()
+	defer cancel(nil)
+	if err := r.openCluster(ctx); err != nil {
+		return err
+	}
 	a := r.rules.Load().set.Agent()
 	if err := raiseFiles(a.Sessions); err != nil {
 		r.log.Warn("fewer sessions than configured will find room", "error", err)
@@ -69,8 +75,6 @@ func Run(ctx context.Context, o Options) error {
 	if err := r.set.Scan(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	r.handling.Go(func() {
 		select {
 		case <-r.ready:

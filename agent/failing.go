@@ -24,6 +24,17 @@ func (r *redirector) failing() map[string]string {
 			now["credential/"+db.Name] = err.Error()
 		}
 	}
+	for name, p := range rules.provers {
+		// A Secret is not asked for to see whether it is there.
+		if err := p.Failed(); err != nil {
+			now["credential/"+name] = err.Error()
+		}
+	}
+	if missing := r.noCA.Load(); missing != nil {
+		for name, text := range *missing {
+			now["authorities/"+name] = text
+		}
+	}
 	for _, n := range rules.matcher.names {
 		n.mu.Lock()
 		if len(n.addrs) == 0 {

@@ -217,7 +217,11 @@ func (p *proxy) adopt(data []byte) error {
 		r.Placeholders[name] = &postgres.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}
 	}
 	for _, db := range set.Databases() {
-		if file := db.TLS.CA(); file != "" && !x509.NewCertPool().AppendCertsFromPEM(b.Material[file]) {
+		file := db.TLS.CA()
+		if db.TLS.CASecret != nil && b.Material[file] == nil {
+			continue // it can't be read now: its sessions are refused
+		}
+		if file != "" && !x509.NewCertPool().AppendCertsFromPEM(b.Material[file]) {
 			return fmt.Errorf("%s: %s holds no certificate", db.Pos, file)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"sluicegate.io/sluice/agent/channel"
 	"sluicegate.io/sluice/agent/credential"
 	"sluicegate.io/sluice/agent/enroll"
+	"sluicegate.io/sluice/agent/enroll/cluster"
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/redirect"
 )
@@ -42,6 +43,7 @@ type rules struct {
 	generation uint64
 	set        *policy.Set
 	bundle     []byte
+	candidate  *cluster.Candidate // nil without a cluster
 	matcher    *matcher
 	provers    map[string]*credential.Prover // by Database
 	loaded     time.Time
@@ -57,6 +59,9 @@ type redirector struct {
 	maskKey  []byte
 	kernel   *redirect.Kernel
 	set      *enroll.Set
+	cluster  *cluster.Source                   // nil: none
+	podFacts func() []enroll.Pod               // what enrolled pods are told of in status; nil: none are
+	noCA     atomic.Pointer[map[string]string] // by Database: why its caSecret can't be read
 	rules    atomic.Pointer[rules]
 	hub      atomic.Pointer[hub] // nil: no proxy
 	started  time.Time
@@ -117,7 +122,7 @@ func newRedirector(o Options) (*redirector, error) {
 	if r.maskKey, err = maskKey(dir); err != nil {
 		return nil, err
 	}
-	first, err := r.compile(set, files)
+	first, err := r.compile(context.Background(), set, files)
 	if err != nil {
 		return nil, err
 	}
@@ -140,11 +145,12 @@ func StateDirs(set *policy.Set, state string) (dir, records string) {
 }
 
 // compile makes the redirector's view of a configuration.
-func (r *redirector) compile(set *policy.Set, files []policy.File) (*rules, error) {
+func (r *redirector) compile(ctx context.Context, set *policy.Set, files []policy.File) (*rules, error) {
 	b, err := bundle(set, files, r.maskKey)
 	if err != nil {
 		return nil, err
 	}
+	r.authorities(ctx, set, b)
 	data, err := marshalBundle(b)
 	if err != nil {
 		return nil, err
@@ -168,7 +174,11 @@ func (r *redirector) compile(set *policy.Set, files []policy.File) (*rules, erro
 				continue
 			}
 		}
-		if src := source(&db.Credential); src != nil {
+		src := source(&db.Credential)
+		if ref := db.Credential.PasswordSecret; ref != nil {
+			src = r.secretSource(*ref)
+		}
+		if src != nil {
 			n.provers[db.Name] = credential.New(db.Credential.Username, src, credential.Options{Log: r.log})
 		}
 	}
@@ -176,9 +186,11 @@ func (r *redirector) compile(set *policy.Set, files []policy.File) (*rules, erro
 }
 
 func sameCredential(a, b *policy.Credential) bool {
-	return a.Username == b.Username && a.PasswordFile == b.PasswordFile && a.PasswordEnv == b.PasswordEnv &&
+	return a.Username == b.Username && a.PasswordFile == b.PasswordFile && a.PasswordEnv == b.PasswordEnv && sameSecret(a.PasswordSecret, b.PasswordSecret) &&
 		slices.Equal(a.PasswordCommand, b.PasswordCommand) && a.Passthrough == b.Passthrough
 }
+
+func sameSecret(a, b *policy.SecretKey) bool { return a == b || a != nil && b != nil && *a == *b }
 
 // source returns where the password of c comes from, nil for nowhere.
 func source(c *policy.Credential) credential.Source {

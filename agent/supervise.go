@@ -120,9 +120,19 @@ func (r *redirector) reap(cmd *exec.Cmd, grace time.Duration) error {
 func (r *redirector) introduce(ctx context.Context, h *hub) error {
 	r.swap.Lock()
 	defer r.swap.Unlock()
-	if err := h.configure(ctx, r.rules.Load()); err != nil {
+	began := r.rules.Load()
+	rules, err := r.negotiate(ctx, began, h)
+	if err != nil {
 		return err
 	}
+	if rules != began {
+		rules.matcher.poll(ctx)
+		r.rules.Store(rules)
+		if err := r.kernel.SetEndpoints(rules.matcher.endpoints()); err != nil {
+			return fmt.Errorf("capture endpoints: %w", err)
+		}
+	}
+	r.inForce(rules)
 	for _, l := range r.listeners {
 		if err := h.conn.Send(&channel.Listener{Purpose: l.purpose}, int(l.file.Fd())); err != nil {
 			return err

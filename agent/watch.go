@@ -38,6 +38,8 @@ func (r *redirector) watch(ctx context.Context) error {
 		return fmt.Errorf("watch configuration: %w", err)
 	}
 	quiet := time.NewTimer(settle)
+	again := time.NewTicker(time.Minute)
+	defer again.Stop()
 	for {
 		select {
 		case <-ctx.Done():
@@ -47,6 +49,10 @@ func (r *redirector) watch(ctx context.Context) error {
 		case err := <-w.Errors:
 			r.log.Warn("watch configuration", "error", err)
 			quiet.Reset(settle)
+		case <-r.clusterChanged():
+			quiet.Reset(settle)
+		case <-again.C:
+			quiet.Reset(settle) // what a Secret holds may have changed
 		case <-quiet.C:
 			r.reload(ctx)
 		}
@@ -59,14 +65,15 @@ func (r *redirector) reload(ctx context.Context) {
 	r.swap.Lock()
 	defer r.swap.Unlock()
 	old := r.rules.Load()
-	next, err := r.read()
+	next, err := r.read(ctx)
 	if err == nil && bytes.Equal(next.bundle, old.bundle) {
 		r.refused.Store(nil)
+		r.inForce(next) // the same objects, but others may be refused
 		return
 	}
 	if err == nil {
 		if h := r.hub.Load(); h != nil {
-			err = h.configure(ctx, next)
+			next, err = r.negotiate(ctx, next, h)
 		}
 	}
 	if err != nil {
@@ -88,6 +95,7 @@ func (r *redirector) reload(ctx context.Context) {
 	if changed := settled(old.set.Agent(), next.set.Agent()); len(changed) > 0 {
 		r.log.Warn("settings of kind Agent changed that wait for the next start", "settings", strings.Join(changed, ", "))
 	}
+	r.inForce(next)
 	r.reloads.Add(1)
 	r.refused.Store(nil)
 	r.log.Info("configuration in force", "generation", next.generation)
@@ -101,12 +109,31 @@ func (r *redirector) retell() {
 	}
 }
 
-func (r *redirector) read() (*rules, error) {
+// read reads files, which are valid by themselves or refused, and joins the cluster's
+// objects with them.
+func (r *redirector) read(ctx context.Context) (*rules, error) {
 	set, files, err := LoadConfig(r.o.Config)
 	if err != nil {
 		return nil, err
 	}
-	return r.compile(set, files)
+	if r.cluster == nil {
+		return r.compile(ctx, set, files)
+	}
+	for range maxTakenBack {
+		c, err := r.cluster.Candidate(files)
+		if err != nil {
+			return nil, err
+		}
+		n, err := r.compile(ctx, c.Set, c.Files)
+		if err == nil {
+			n.candidate = c
+			return n, nil
+		}
+		if !r.cluster.Refuse(c, err) {
+			return nil, err
+		}
+	}
+	return nil, errTakenBack
 }
 
 // settled names the settings that differ and are read when an agent starts.

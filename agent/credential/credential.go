@@ -24,7 +24,7 @@ var (
 	ErrServer = errors.New("what the server asks for is out of bounds")
 )
 
-// A Source gives a password. The real ones are File, Env and Command.
+// A Source gives a password. The real ones are File, Env, Command and Remote.
 type Source interface {
 	// Password returns the password, which is the caller's to zero, and a version
 	// that changes when it does.
@@ -107,6 +107,15 @@ func (p *Prover) Cleartext(ctx context.Context) (string, error) {
 	defer s.Zero()
 	p.proofs.Add(1)
 	return string(s.Reveal()), nil
+}
+
+// Failed returns why a source that is far away had no answer when a login last asked
+// it, nil for any other source. It asks nobody.
+func (p *Prover) Failed() error {
+	if f, ok := p.src.(interface{ Failed() error }); ok {
+		return f.Failed()
+	}
+	return nil
 }
 
 // Rejected tells that the server refused the password: it may have been rotated,
