@@ -118,6 +118,21 @@ func (c cgroup) subtree(do func(path string, id uint64)) error {
 	})
 }
 
+// cgroupOfProcess gives the path that a process has in the hierarchy. Others may be in
+// /proc too, with names that look like anything but a line's end.
+func cgroupOfProcess(pid string) (string, error) {
+	data, err := os.ReadFile("/proc/" + pid + "/cgroup")
+	if err != nil {
+		return "", err
+	}
+	for line := range strings.Lines(string(data)) {
+		if path, ok := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); ok {
+			return path, nil
+		}
+	}
+	return "", errors.New("it is in no cgroup2")
+}
+
 // processes lists the processes of c and of all cgroups below.
 func (c cgroup) processes() ([]int, error) {
 	var pids []int

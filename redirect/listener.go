@@ -279,19 +279,14 @@ func (k *Kernel) forgetNamespaces() {
 
 // inAgentCgroup checks that accepted sockets will be in the cgroup of accept.c.
 func (k *Kernel) inAgentCgroup() error {
-	data, err := os.ReadFile("/proc/self/cgroup")
+	path, err := cgroupOfProcess("self")
 	if err != nil {
-		return err
+		return fmt.Errorf("this process: %w", err)
 	}
-	for line := range strings.Lines(string(data)) {
-		if path, ok := strings.CutPrefix(strings.TrimSpace(line), "0::"); ok {
-			if k.agent.holds(strings.TrimSuffix(k.agent.root+path, "/")) {
-				return nil
-			}
-			return fmt.Errorf("this process is in cgroup %s and not in %s", path, k.agent.path)
-		}
+	if !k.agent.holds(strings.TrimSuffix(k.agent.root+path, "/")) {
+		return fmt.Errorf("this process is in cgroup %s and not in %s", path, k.agent.path)
 	}
-	return errors.New("this process is in no cgroup2")
+	return nil
 }
 
 // loop accepts on one socket until the Listener is closed.

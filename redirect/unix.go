@@ -5,8 +5,8 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -220,15 +220,11 @@ func (k *Kernel) peer(fd int) (Origin, error) {
 
 // workloadOf finds the deepest enrolled cgroup that a process is in.
 func (k *Kernel) workloadOf(pid int) (uint64, error) {
-	data, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	path, err := cgroupOfProcess(strconv.Itoa(pid))
 	if err != nil {
 		return 0, fmt.Errorf("peer: %w", err)
 	}
-	_, path, ok := strings.Cut(string(data), "0::")
-	if !ok {
-		return 0, fmt.Errorf("peer: %w", fs.ErrNotExist)
-	}
-	path = strings.TrimRight(k.parent.root+strings.TrimSpace(path), "/")
+	path = strings.TrimRight(k.parent.root+path, "/")
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.pins == nil {

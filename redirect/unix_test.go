@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"strings"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -231,4 +232,30 @@ func TestUnixAdopted(t *testing.T) {
 	must(t, k.SetUnix([]redirect.UnixEndpoint{redirect.UnixEndpoint(u.abstract)}))
 	u.listenUnix([]redirect.UnixEndpoint{redirect.UnixEndpoint(u.abstract)})
 	u.check("adopted", p, map[string]string{u.abstract: "PROXY*"})
+}
+
+// TestUnixPeer has a workload enter a cgroup of version 1 whose name looks like the line of
+// another workload in /proc/PID/cgroup.
+func TestUnixPeer(t *testing.T) {
+	u := newUnixWorld(t)
+	if u == nil {
+		return
+	}
+	second := u.options.Parent + "/second"
+	must(t, os.Mkdir(second, 0o755))
+	t.Cleanup(func() { removeCgroup(second) })
+	must(t, u.kernel.Enroll(second, false))
+	p := u.worker(processOptions{})
+	for _, v1 := range []string{"/sys/fs/cgroup/pids", "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/systemd"} {
+		if _, err := os.Stat(v1 + "/cgroup.clone_children"); err != nil {
+			continue
+		}
+		top := v1 + "/sluicetest-0::"
+		dir := top + strings.TrimPrefix(second, hierarchy(t)) + "/x"
+		must(t, os.MkdirAll(dir, 0o755))
+		t.Cleanup(func() { removeTree(top) })
+		must(t, os.WriteFile(dir+"/cgroup.procs", []byte(p.do("pid")), 0))
+		u.check("in "+dir, p, map[string]string{u.abstract: "PROXY " + u.abstract + " true"})
+		must(t, os.WriteFile(v1+"/cgroup.procs", []byte(p.do("pid")), 0))
+	}
 }

@@ -56,7 +56,7 @@ func Own(mount string, pid int) (string, error) {
 		return "", fmt.Errorf("find cgroup of process: %w", err)
 	}
 	for line := range strings.Lines(string(data)) {
-		if path, found := strings.CutPrefix(strings.TrimSpace(line), "0::"); found {
+		if path, found := strings.CutPrefix(strings.TrimSuffix(line, "\n"), "0::"); found {
 			return filepath.Join(mount, path), nil
 		}
 	}
