@@ -77,7 +77,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 			"session", g.log.ID(), "subject", g.name, "database", db.Name)
 	}
 	auth := s.o.Redirector.Prove(c.ID)
-	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.server()}, source{
+	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.server(db.TLS.Mode)}, source{
 		dial: dial,
 		config: postgres.ClientConfig{User: db.Credential.Username, Database: st.Database, Auth: auth, TLS: config,
 			Settings: []postgres.Setting{{Name: "application_name", Value: "sluice"}}},

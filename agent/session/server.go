@@ -139,13 +139,18 @@ func (c *Conn) to() string {
 	return c.Destination.String()
 }
 
-// server tells servers apart: what is local to a network namespace is another one in the
-// next.
-func (c *Conn) server() string {
-	if c.Destination.Addr().IsLoopback() || strings.HasPrefix(c.Unix, "@") {
-		return c.to() + " in " + strconv.FormatUint(c.Netns, 10)
+// server tells servers apart. What is local to a network namespace is another one in the
+// next; and a workload that may make namespaces can have a server of its own at any address
+// in there, so that only a certificate that is verified makes two of them the same.
+func (c *Conn) server(mode policy.TLSMode) string {
+	shared := mode <= policy.TLSVerifyCA && !c.Destination.Addr().IsLoopback()
+	if c.Unix != "" {
+		shared = !strings.HasPrefix(c.Unix, "@") // the host's own path
 	}
-	return c.to()
+	if shared {
+		return c.to()
+	}
+	return c.to() + " in " + strconv.FormatUint(c.Netns, 10)
 }
 
 // from names the workload's end.
