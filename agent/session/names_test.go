@@ -14,11 +14,18 @@ import (
 const shadowed = `
 CREATE FUNCTION app.lower(varchar) RETURNS text LANGUAGE sql SECURITY DEFINER AS 'SELECT string_agg(ssn, '','') FROM app.customers';
 CREATE FUNCTION app.path(text) RETURNS text LANGUAGE sql AS 'SELECT set_config(''search_path'', $1, false)';
+CREATE FUNCTION app.tell(text) RETURNS bool LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RAISE EXCEPTION ''%'', (SELECT string_agg(ssn, '','') FROM app.customers); END';
+CREATE DOMAIN app.date AS text CHECK (app.tell(VALUE));
 CREATE TABLE app.words (id int PRIMARY KEY, body varchar);
 INSERT INTO app.words VALUES (1, 'X');
 CREATE TABLE app.rows (id int PRIMARY KEY, n int);
 INSERT INTO app.rows SELECT g, g FROM generate_series(1, 10) g;
 GRANT ALL ON app.words, app.rows TO app_rw;`
+
+// equal hides = under that path, which clauses stand for that do not show it.
+const equal = `
+CREATE FUNCTION app.same(int, numeric) RETURNS bool LANGUAGE plpgsql SECURITY DEFINER AS 'BEGIN RAISE EXCEPTION ''%'', (SELECT string_agg(ssn, '','') FROM app.customers); END';
+CREATE OPERATOR app.= (LEFTARG = int, RIGHTARG = numeric, FUNCTION = app.same);`
 
 const shadowedRules = `  subjects: [{any: true}]
   functions: [app.path]
@@ -39,7 +46,7 @@ const moves = "SELECT set_config('search_path', 'app, pg_catalog', false)"
 // Parse, and "bind NAME" runs it by Bind and Execute.
 func TestNamesAfterTheirPathHasMoved(t *testing.T) {
 	p := start(t)
-	p.pg.Exec(t, p.name, shadowed)
+	p.pg.Exec(t, p.name, shadowed+equal)
 	p.use(shadowedRules, nil)
 	for name, messages := range map[string][]string{
 		"set":                        {lower, "SET search_path = app, pg_catalog", lower},
@@ -65,6 +72,14 @@ func TestNamesAfterTheirPathHasMoved(t *testing.T) {
 		"listed function, one text":  {lower, "SELECT app.path('app, pg_catalog'); " + lower},
 		"listed function, by name":   {"PREPARE p AS SELECT app.path('app, pg_catalog')", lower, "EXECUTE p", lower},
 		"listed function, held":      {"BEGIN; DECLARE c CURSOR WITH HOLD FOR SELECT app.path('app, pg_catalog')", lower, "COMMIT", lower},
+		"field":                      {"SET search_path = app, pg_catalog", "SELECT (1).f_get_ssn", "SELECT (o.id).f_get_ssn FROM app.orders o WHERE id = 1"},
+		"field of nothing known":     {"SET search_path = app, pg_catalog", "SELECT (x).f_get_ssn FROM (SELECT 1 AS x) y", "PREPARE f(int) AS SELECT ($1).f_get_ssn", "EXECUTE f(1)"},
+		"operator of CASE":           {"SET search_path = app, pg_catalog", "SELECT CASE o.customer_id WHEN 7::numeric THEN 1 ELSE 2 END FROM app.orders o"},
+		"operator of USING":          {"SET search_path = app, pg_catalog", "SELECT 1 FROM app.orders o JOIN (SELECT 7::numeric AS id) x USING (id)", "SELECT 1 FROM app.orders o NATURAL JOIN (SELECT 7::numeric AS id) x"},
+		"column":                     {"SET search_path = app, pg_catalog", "SELECT o.id.f_get_ssn FROM app.orders o WHERE id = 1", "SELECT o.whole FROM app.orders o"},
+		"type":                       {"SELECT '2020-01-01'::date", "SET search_path = app, pg_catalog", "SELECT '2020-01-01'::date"},
+		"type, prepared":             {"PREPARE t AS SELECT '2020-01-01'::date", "SET search_path = app, pg_catalog", "EXECUTE t"},
+		"type, by message":           {"parse t:SELECT '2020-01-01'::date", "SET search_path = app, pg_catalog", "bind t"},
 		"view":                       {"CREATE VIEW app.made AS " + moves, lower, "SELECT * FROM app.made", lower, "DROP VIEW app.made"},
 		"default":                    {"CREATE TABLE app.made (id int, t text DEFAULT set_config('search_path', 'app, pg_catalog', false))", lower, "INSERT INTO app.made (id) VALUES (1)", lower, "DROP TABLE app.made"},
 	} {

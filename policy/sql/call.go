@@ -495,6 +495,9 @@ func (a *analysis) operatorName(list []*pg.Node, at int32) bool {
 	return boolean
 }
 
+// equals is operatorName of the = that a clause stands for.
+func (a *analysis) equals() { a.operatorName([]*pg.Node{pg.MakeStrNode("=")}, -1) }
+
 // operator analyses an operator with its operands.
 func (a *analysis) operator(x *pg.A_Expr, s *scope) value {
 	switch x.Kind {

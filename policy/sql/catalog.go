@@ -48,6 +48,7 @@ type Catalog struct {
 	operators   map[string][]*Operator // by bare name
 	casts       map[[2]uint32]*Cast    // source, target
 	referenced  map[uint32][]Reference // by referenced relation
+	userTypes   map[string]bool        // names of types outside PostgreSQL's own
 	userCasts   []*Cast
 	pieces      *pieceStore
 }
@@ -69,6 +70,7 @@ func NewCatalog(s Snapshot) *Catalog {
 		operators:   make(map[string][]*Operator),
 		casts:       make(map[[2]uint32]*Cast, len(s.Casts)),
 		referenced:  make(map[uint32][]Reference),
+		userTypes:   make(map[string]bool),
 		pieces:      &pieceStore{views: make(map[*policy.View]*pieces)},
 	}
 	for i := range c.Schemas {
@@ -88,6 +90,9 @@ func NewCatalog(s Snapshot) *Catalog {
 		t := &c.Types[i]
 		c.types[name{t.Schema, t.Name}] = t
 		c.typeOID[t.OID] = t
+		if !t.System() {
+			c.userTypes[t.Name] = true
+		}
 	}
 	for i := range c.Functions {
 		f := &c.Functions[i]

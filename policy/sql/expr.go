@@ -178,6 +178,7 @@ func (a *analysis) nullTest(n *pg.Node, s *scope) {
 
 func (a *analysis) caseExpr(c *pg.CaseExpr, s *scope) value {
 	if c.Arg != nil {
+		a.equals()
 		a.condition(a.expr(c.Arg, s), "CASE")
 	}
 	var v value
@@ -301,6 +302,10 @@ func (a *analysis) field(v value, name string) value {
 		}
 	}
 	if v.row == nil && len(a.c.ResolveFunction(a.path, name)) == 0 {
+		if a.userFunction(name) { // which another path may find
+			a.byPath = true
+			a.needPath(-1)
+		}
 		return value{mask: v.mask, raw: v.raw}
 	}
 	return a.attribute(v, name)

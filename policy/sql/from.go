@@ -191,6 +191,9 @@ func (a *analysis) join(j *pg.JoinExpr, s *scope) []*item {
 		}
 	}
 	var merged []column
+	if len(using) > 0 {
+		a.equals()
+	}
 	for _, name := range using {
 		l, r := a.one(lcols, name), a.one(rcols, name)
 		m := column{name: name}

@@ -43,7 +43,8 @@ func (a *analysis) typeByName(f []string) *Type {
 	switch len(f) {
 	case 1:
 		t := a.c.ResolveType(a.path, f[0])
-		if t == nil || !t.System() || HasTemp(a.path) {
+		// A type of the same name may come before one of PostgreSQL's.
+		if t == nil || a.c.userTypes[f[0]] || HasTemp(a.path) {
 			a.byPath = true
 			a.needPath(-1)
 		}
