@@ -38,6 +38,9 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 		field{"role", d.role(&db.Role)},
 	)
 	d.completeRole(spec, db)
+	if d.object {
+		d.confine(spec, db)
+	}
 	switch {
 	case db.ClientAuth == ClientSCRAM && db.ClientPasswordFile == "":
 		d.errorf(auth, "clientAuth: scram needs clientPasswordFile, which holds the placeholder that workloads log in with")

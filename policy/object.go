@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"strconv"
+	"strings"
 
 	"github.com/goccy/go-yaml/ast"
 	"github.com/goccy/go-yaml/token"
@@ -34,6 +35,22 @@ func (d *decoder) json(data []byte) (ast.Node, bool) {
 		return nil, false
 	}
 	return root, true
+}
+
+// objectFiles is how the paths of files start that an object may name.
+const objectFiles = "/etc/sluice"
+
+// confine refuses what would make who may write a Database of the cluster as mighty as
+// root on every node: a command, any variable, any file.
+func (d *decoder) confine(spec ast.Node, db *Database) {
+	if len(db.Credential.PasswordCommand) > 0 || db.Credential.PasswordEnv != "" {
+		d.errorf(spec, "passwordCommand and passwordEnv are for files of configuration: an object names a passwordSecret")
+	}
+	for _, path := range []string{db.Credential.PasswordFile, db.ClientPasswordFile, db.TLS.CAFile, db.TLS.CertFile, db.TLS.KeyFile} {
+		if path != "" && (!strings.HasPrefix(path, objectFiles) || strings.Contains(path+"/", "/../")) {
+			d.errorf(spec, "the file %q is not below %s, which is what an object may name of a node: use a Secret", clip(path), objectFiles)
+		}
+	}
 }
 
 func jsonNode(dec *json.Decoder, path string, depth int) (ast.Node, error) {

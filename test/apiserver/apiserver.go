@@ -72,12 +72,16 @@ func Start(t *testing.T) *Server {
 		"--listen-client-urls", s.etcdURL(), "--advertise-client-urls", s.etcdURL(),
 		"--listen-peer-urls", fmt.Sprintf("http://127.0.0.1:%d", free(t)), "--log-level", "error"))
 	s.Up()
-	s.write("admin.conf", []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: a,
+	s.write("admin.conf", s.kubeconfig(adminToken))
+	return s
+}
+
+func (s *Server) kubeconfig(token string) []byte {
+	return []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: a,
 contexts: [{name: a, context: {cluster: a, user: a}}],
 clusters: [{name: a, cluster: {server: %q, certificate-authority: %q}}],
 users: [{name: a, user: {token: %s}}]}
-`, s.URL, s.CA, adminToken)))
-	return s
+`, s.URL, s.CA, token))
 }
 
 func (s *Server) etcdURL() string { return fmt.Sprintf("http://127.0.0.1:%d", s.etcd) }
@@ -161,8 +165,18 @@ func (s *Server) As(token string) *rest.Config {
 
 // Kubectl runs kubectl as an administrator with input, and returns what it printed.
 func (s *Server) Kubectl(input string, args ...string) (string, error) {
+	return s.kubectl("admin.conf", input, args...)
+}
+
+// KubectlAs is Kubectl by who holds a token.
+func (s *Server) KubectlAs(token, input string, args ...string) (string, error) {
+	s.write("other.conf", s.kubeconfig(token))
+	return s.kubectl("other.conf", input, args...)
+}
+
+func (s *Server) kubectl(config, input string, args ...string) (string, error) {
 	cmd := exec.CommandContext(s.t.Context(), filepath.Join(Binaries(s.t), "kubectl"),
-		append([]string{"--kubeconfig", filepath.Join(s.Dir, "admin.conf")}, args...)...)
+		append([]string{"--kubeconfig", filepath.Join(s.Dir, config)}, args...)...)
 	cmd.Env = append(os.Environ(), "HOME="+s.Dir)
 	cmd.Stdin = bytes.NewBufferString(input)
 	out, err := cmd.CombinedOutput()

@@ -11,8 +11,8 @@ import (
 	"sluicegate.io/sluice/test/apiserver"
 )
 
-// cluster starts an API server that knows our kinds.
-func cluster(t *testing.T) *apiserver.Server {
+// withKinds starts an API server that knows our kinds.
+func withKinds(t *testing.T) *apiserver.Server {
 	t.Helper()
 	s := apiserver.Start(t)
 	s.MustKubectl("", "apply", "--server-side", "-f", "../../agent/chart/crds")
@@ -22,7 +22,7 @@ func cluster(t *testing.T) *apiserver.Server {
 }
 
 func TestDefinitions(t *testing.T) {
-	s := cluster(t)
+	s := withKinds(t)
 	out := s.MustKubectl("", "get", "crd", "-o", `jsonpath={range .items[*]}{.metadata.name}{" "}{.status.conditions}{"\n"}{end}`)
 	for line := range strings.Lines(out) {
 		if strings.Contains(line, "NonStructuralSchema") {
@@ -60,7 +60,7 @@ func TestDefinitions(t *testing.T) {
 // What the API server refuses, the decoder refuses too, and where it is said that the
 // API server knows, it does.
 func TestAdmission(t *testing.T) {
-	s := cluster(t)
+	s := withKinds(t)
 	database := func(spec string) string {
 		return `{"apiVersion":"sluicegate.io/v1alpha1","kind":"Database","metadata":{"name":"x"},"spec":{"protocol":"postgres","endpoints":["db:5432"],` + spec + `}}`
 	}
@@ -76,6 +76,7 @@ func TestAdmission(t *testing.T) {
 		{"no username", database(`"credential":{"passwordFile":"/f"}`), "credential needs a username"},
 		{"both", database(`"credential":{"username":"u","passthrough":true}`), "credential needs a username"},
 		{"two sources", database(`"credential":{"username":"u","passwordFile":"/f","passwordEnv":"E"}`), "at most one of"},
+		{"a command", database(`"credential":{"username":"u","passwordCommand":["/bin/sh"]}`), "names a passwordSecret"},
 		{"unknown field", database(`"credential":{"username":"u"},"colour":"red"`), `unknown field "spec.colour"`},
 		{"unknown word", database(`"credential":{"username":"u"},"unlabelled":"perhaps"`), "Unsupported value"},
 		{"relative path", database(`"credential":{"username":"u","passwordFile":"f"}`), "should match"},

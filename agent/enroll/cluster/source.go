@@ -16,6 +16,7 @@ import (
 	"k8s.io/client-go/dynamic/dynamicinformer"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/tools/cache"
+	"k8s.io/klog/v2"
 	"sluicegate.io/sluice/agent/enroll"
 	"sluicegate.io/sluice/policy"
 )
@@ -62,6 +63,8 @@ func New(o Options) (*Source, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
+	// What client-go says of itself goes where all else goes. It has one log a process.
+	klog.SetSlogLogger(o.Log)
 	client, err := rest.HTTPClientFor(o.Client)
 	if err != nil {
 		return nil, fmt.Errorf("API server: %w", err)
