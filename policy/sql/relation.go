@@ -24,6 +24,8 @@ type reference struct {
 	reads   []bool // by index into rel.Columns
 	sys     []string
 	rowUsed bool
+	// shown says that of pg_settings only rows are read whose setting may be shown.
+	shown bool
 	// confined says that a view takes its place whatever is masked, in mode role;
 	// shadow is that view, nil if there is none.
 	confined bool

@@ -29,6 +29,7 @@ func (a *analysis) selectStmt(x *pg.SelectStmt, up *scope) []column {
 	mark := len(a.order)
 	a.from(x.FromClause, s)
 	inFrom := a.order[mark:len(a.order):len(a.order)]
+	a.namedSettings(x, inFrom)
 	s.q.loose++
 	cols := a.targets(x.TargetList, s)
 	s.q.loose--

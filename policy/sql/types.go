@@ -380,6 +380,9 @@ func (a *analysis) closedColumns(r *reference) {
 			Detail:  "It is not on the closed list of catalog relations."})
 	}
 	for _, c := range r.columns() {
+		if r.shown && c == "setting" {
+			continue
+		}
 		if !BuiltinColumn(r.rel.Schema, r.rel.Name, c) {
 			a.refuse(&protocol.Refusal{Code: "42501",
 				Message: "reading column " + c + " of " + r.rel.object().String() + " is not allowed",
@@ -387,6 +390,41 @@ func (a *analysis) closedColumns(r *reference) {
 				Hint:    "Name the columns that you need instead of using *."})
 		}
 	}
+}
+
+// namedSettings notes a query of pg_settings alone, whose WHERE clause names the
+// settings, all of which SHOW would tell: JDBC asks so for max_index_keys.
+func (a *analysis) namedSettings(x *pg.SelectStmt, from []*reference) {
+	if len(x.FromClause) != 1 || len(from) != 1 || x.FromClause[0].GetRangeVar() != from[0].rv ||
+		from[0].rel.Schema != "pg_catalog" || from[0].rel.Name != "pg_settings" || len(from[0].rv.Alias.GetColnames()) > 0 {
+		return
+	}
+	e := x.WhereClause.GetAExpr()
+	if op := names(e.GetName()); len(op) != 1 || op[0] != "=" {
+		return
+	}
+	for _, o := range a.c.OperatorsNamed("=") {
+		if !o.System() && o.Left != 0 && a.c.BaseType(o.Left) == a.c.BaseType(textOID) {
+			return
+		}
+	}
+	if f := fieldNames(e.Lexpr.GetColumnRef()); len(f) == 0 || f[len(f)-1] != "name" {
+		return
+	}
+	var list []*pg.Node
+	switch e.Kind {
+	case pg.A_Expr_Kind_AEXPR_OP:
+		list = []*pg.Node{e.Rexpr}
+	case pg.A_Expr_Kind_AEXPR_IN:
+		list = e.Rexpr.GetList().GetItems()
+	}
+	for _, n := range list {
+		s := n.GetAConst().GetSval()
+		if s == nil || !BuiltinSetting(s.Sval).Show {
+			return
+		}
+	}
+	from[0].shown, a.exact = len(list) > 0, true
 }
 
 // sampleMethod allows the built-in methods only.
