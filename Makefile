@@ -49,7 +49,7 @@ drivers: build ## A session of each driver, direct and through Sluice (root)
 	$(GO) test -count=1 -v -timeout 30m ./test/drivers
 e2e: build ## Whole-path tests, bad input among them (root)
 	$(GO) test -count=1 -v -timeout 30m ./test/e2e
-test-objects: ## Objects of a cluster against a real API server (KUBE_DIR has its binaries)
+test-objects: build ## Objects of a cluster, a real API server (root; its binaries in KUBE_DIR)
 	$(GO) test -count=1 -tags kube -timeout 10m ./test/objects
 fuzz: ## Each fuzz target for FUZZTIME (60s)
 	@scripts/fuzz.sh $(FUZZTIME)

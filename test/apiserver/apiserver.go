@@ -76,6 +76,14 @@ func Start(t *testing.T) *Server {
 	return s
 }
 
+// Kubeconfig writes the file with which who holds a token reaches the server.
+func (s *Server) Kubeconfig(path, token string) {
+	s.t.Helper()
+	if err := os.WriteFile(path, s.kubeconfig(token), 0o600); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
 func (s *Server) kubeconfig(token string) []byte {
 	return []byte(fmt.Sprintf(`{apiVersion: v1, kind: Config, current-context: a,
 contexts: [{name: a, context: {cluster: a, user: a}}],
