@@ -10,7 +10,7 @@ if [ -n "$unformatted" ]; then
 	status=1
 fi
 go vet ./... || status=1
-go vet -tags bench,oracle,soak,update ./... || status=1
+go vet -tags bench,kube,oracle,soak,update ./... || status=1
 go tool staticcheck ./... || status=1
 if command -v codespell >/dev/null; then
 	git ls-files -z '*.go' '*.c' '*.h' '*.md' '*.sh' Makefile ':!test/corpus' |

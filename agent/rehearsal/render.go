@@ -154,7 +154,7 @@ func (g *group) rules() []string {
 		}
 		on := policy.Pattern{Schema: k.object.Schema, Name: k.object.Name}
 		name := word(k.action.String()+"-"+k.object.String(), taken)
-		out = append(out, fmt.Sprintf("%s\n    - {name: %s, effect: %s, actions: [%s], on: [%s]%s%s}\n",
+		out = append(out, fmt.Sprintf("%s\n    - {name: %s, effect: %s, actions: [%s], objects: [%s]%s%s}\n",
 			comment, strconv.Quote(name), effect, k.action, strconv.Quote(on.String()), columns, match))
 	}
 	return out
