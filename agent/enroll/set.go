@@ -21,6 +21,10 @@ import (
 // looks the kernel has enrolled by itself; where it cannot, it is refused meanwhile.
 const scanEvery = time.Second
 
+// spacesEach bounds the network namespaces in which one workload has listeners: whoever
+// may make namespaces could use up those of all others.
+const spacesEach = 64
+
 // goneFor is how long a cgroup that is gone is still known: connections of its last
 // moment may be on their way.
 const goneFor = 10 * time.Second
@@ -77,6 +81,8 @@ type entry struct {
 	path   string
 	risks  []string
 	since  time.Time // of one that is gone
+
+	crowded bool // it was told that it uses too many namespaces
 }
 
 // space identifies a network namespace.
@@ -421,8 +427,19 @@ func (s *Set) listen() {
 	used := map[space]bool{}
 	s.place("/proc/self/ns/net", used)
 	for _, e := range s.enrolled {
-		for _, pid := range Processes(e.path) {
-			s.place(fmt.Sprintf("/proc/%d/ns/net", pid), used)
+		own := map[space]bool{}
+		pids := Processes(e.path)
+		slices.Sort(pids) // who was there first keeps its listener
+		for _, pid := range pids {
+			file := fmt.Sprintf("/proc/%d/ns/net", pid)
+			if key, ok := spaceOf(file); ok && (own[key] || len(own) < spacesEach) {
+				own[key] = true
+				s.place(file, used)
+			} else if ok && !e.crowded {
+				e.crowded = true
+				s.o.Log.Warn("a workload uses too many network namespaces: in those beyond, its connections are refused",
+					"workload", e.target.Name, "most", spacesEach)
+			}
 		}
 	}
 	for key, p := range s.spaces {
@@ -434,12 +451,20 @@ func (s *Set) listen() {
 	s.listenUnix()
 }
 
-func (s *Set) place(file string, used map[space]bool) {
+// spaceOf tells which namespace a file is; not ok if its process is gone.
+func spaceOf(file string) (key space, ok bool) {
 	var st syscall.Stat_t
 	if err := syscall.Stat(file, &st); err != nil {
-		return // the process is gone
+		return key, false
 	}
-	key := space{st.Dev, st.Ino}
+	return space{st.Dev, st.Ino}, true
+}
+
+func (s *Set) place(file string, used map[space]bool) {
+	key, ok := spaceOf(file)
+	if !ok {
+		return
+	}
 	if used[key] || s.spaces[key] != nil {
 		used[key] = true
 		return

@@ -3,10 +3,13 @@ package enroll_test
 import (
 	"errors"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"reflect"
 	"slices"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 
 	"sluicegate.io/sluice/agent/enroll"
@@ -15,6 +18,7 @@ import (
 
 // kernel notes what is asked of it. It has no network namespaces.
 type kernel struct {
+	listens  int
 	said     []string
 	expected redirect.Expected
 }
@@ -40,7 +44,10 @@ func (k *kernel) ListenUnix(*os.File, redirect.UnixEndpoint) (*redirect.UnixList
 
 func (k *kernel) Born() ([]uint64, error) { return nil, nil }
 
-func (k *kernel) Listen(*os.File) (*redirect.Listener, error) { return nil, redirect.ErrNoNamespace }
+func (k *kernel) Listen(*os.File) (*redirect.Listener, error) {
+	k.listens++
+	return nil, redirect.ErrNoNamespace
+}
 
 // make makes a cgroup of a tree that only looks like one.
 func makeCgroup(t *testing.T, path string, populated int) {
@@ -148,5 +155,33 @@ func TestSetFollowsItsTargets(t *testing.T) {
 	said("forget")
 	if all := s.Workloads(); len(all) != 0 {
 		t.Errorf("left: %+v", all)
+	}
+}
+
+// TestManyNamespaces has a workload with more network namespaces than it may have listeners.
+func TestManyNamespaces(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root: makes network namespaces")
+	}
+	mount, k := t.TempDir(), &kernel{}
+	path := filepath.Join(mount, "bot")
+	makeCgroup(t, path, 1)
+	var pids strings.Builder
+	for range 70 {
+		cmd := exec.Command("sleep", "60")
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+		if err := cmd.Start(); err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { cmd.Process.Kill(); cmd.Wait() })
+		pids.WriteString(strconv.Itoa(cmd.Process.Pid) + "\n")
+	}
+	if err := os.WriteFile(filepath.Join(path, "cgroup.procs"), []byte(pids.String()), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	s := enroll.New(mount, k, enroll.Options{})
+	s.Want([]enroll.Target{{Name: "bot", Cgroup: "/bot"}})
+	if k.listens != 1+64 { // that of this process, and as many as one may have
+		t.Errorf("asked for %d listeners", k.listens)
 	}
 }
