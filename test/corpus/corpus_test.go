@@ -22,9 +22,16 @@ func TestDirect(t *testing.T) {
 			t.Fatal(err)
 		}
 		t.Run(f.Name, func(t *testing.T) {
+			shared := ""
+			if f.Benign { // changes nothing
+				shared = server.Database(t)
+			}
 			for _, c := range cases {
 				t.Run(c.ID, func(t *testing.T) {
-					db := server.Database(t)
+					db := shared
+					if db == "" {
+						db = server.Database(t)
+					}
 					target := direct(server, db)
 					if strings.Contains(strings.Join(c.Messages, " "), "pg_stat_statements") {
 						warm := corpus.Case{As: c.As, Via: "simple", Messages: []string{"SELECT count(*) FROM app.customers"}}

@@ -1,6 +1,8 @@
 package corpus_test
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"sluicegate.io/sluice/test/corpus"
@@ -44,10 +46,16 @@ func TestOrdinary(t *testing.T) {
 			if d != nil {
 				sluice = sluicetest.Start(t, sluicetest.Options{Databases: []sluicetest.Database{*d}, Policy: writePolicy})
 			}
+			db := server.Database(t)
+			server.Exec(t, db, writable)
+			if mode == "role" {
+				fortify(t, server, db, sluice.Config)
+			}
 			for _, c := range cases {
 				t.Run(c.ID, func(t *testing.T) {
-					db := server.Database(t)
-					server.Exec(t, db, writable)
+					if !strings.HasPrefix(c.Messages[0], "BEGIN") { // undone, for the next one
+						c.Messages = slices.Concat([]string{"BEGIN"}, c.Messages, []string{"ROLLBACK"})
+					}
 					if mode == "direct" {
 						got, err := c.Run(t.Context(), direct(server, db))
 						if err != nil {
@@ -57,9 +65,6 @@ func TestOrdinary(t *testing.T) {
 							t.Error(problem)
 						}
 						return
-					}
-					if mode == "role" {
-						fortify(t, server, db, sluice.Config)
 					}
 					problem, _ := through(t, server, sluice, db, c, true)
 					if (problem != "") != (mode == "role" && inRole[c.ID]) {
