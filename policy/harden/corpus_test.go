@@ -54,7 +54,7 @@ func TestBypass(t *testing.T) {
 					}
 					bad++
 					// What only differs in how it is refused is for the test of mode inline.
-					if file == "benign*.sql" || strings.HasPrefix(why, "LEAK") || strings.Contains(why, "effect") || !strings.HasPrefix(cs.ID, "O") {
+					if file == "benign*.sql" || strings.HasPrefix(why, "LEAK") || strings.Contains(why, "effect") || !added(cs) {
 						t.Errorf("%s: %s\n%s\nserver got %q\nanswer %s", cs.ID, why, cs.Messages, j.text, j.out.Text)
 					}
 				}
@@ -63,6 +63,11 @@ func TestBypass(t *testing.T) {
 		}
 	}
 }
+
+// added reports whether a case is not of bypass.sql, whose groups have one letter. Those
+// ask the server for more than values, and run into its own errors on masks, of which
+// the codec that is not here would withhold the text.
+func added(cs corpus.Case) bool { return len(cs.ID) > 1 && cs.ID[1] >= 'A' && cs.ID[1] <= 'Z' }
 
 // harmless are the cases of bypass.sql that come through without a judge, since
 // they are about the catalog and the session alone.
@@ -101,7 +106,7 @@ func TestUnspliced(t *testing.T) {
 		switch {
 		case cs.Leak != nil && cs.Leak.MatchString(tr.Text), effect == "t":
 			counts["through"]++
-			if strings.HasPrefix(cs.ID, "O") == harmless[cs.ID] {
+			if added(cs) == harmless[cs.ID] {
 				t.Errorf("%s came through", cs.ID)
 			}
 			t.Logf("through: %s %s\n%s", cs.ID, cs.Messages, tr.Text)
