@@ -211,3 +211,28 @@ func TestLimits(t *testing.T) {
 		t.Errorf("Budgets = %+v", v.Budgets())
 	}
 }
+
+func TestAccount(t *testing.T) {
+	token := func(issuer string) *policy.Token { return &policy.Token{Issuer: issuer, Subject: "alice"} }
+	all := []policy.Subject{
+		{Process: policy.Process{User: "alice", PID: 1}, Workload: policy.Workload{Name: "w"}},
+		{Workload: policy.Workload{Name: "alice"}},
+		{Workload: policy.Workload{Namespace: "a", Pod: "alice"}},
+		{Workload: policy.Workload{Namespace: "b", Pod: "alice"}},
+		{Workload: policy.Workload{Namespace: "a", Pod: "p", ServiceAccount: "alice"}},
+		{Token: token("https://a.test")},
+		{Token: token("https://b.test")},
+	}
+	seen := map[string]int{}
+	for i := range all {
+		if j, ok := seen[all[i].Account()]; ok {
+			t.Errorf("%d and %d spend the same budgets", i, j)
+		}
+		seen[all[i].Account()] = i
+	}
+	again := all[0]
+	again.Process.PID, again.Process.Exe = 2, "/tmp/copy"
+	if again.Account() != all[0].Account() {
+		t.Error("another process of a user has budgets of its own")
+	}
+}

@@ -56,3 +56,20 @@ func (s *Subject) String() string {
 	}
 	return s.Workload.Name
 }
+
+// Account names whose budgets a subject spends. Unlike [Subject.String] it tells apart
+// what only has the same name: subjects of two issuers, a user and a workload.
+func (s *Subject) Account() string {
+	const end = "\x00" // in no name
+	switch {
+	case s.Token != nil && s.Token.Subject != "":
+		return "token" + end + s.Token.Issuer + end + s.Token.Subject
+	case s.Workload.ServiceAccount != "":
+		return "account" + end + s.Workload.Namespace + end + s.Workload.ServiceAccount
+	case s.Workload.Pod != "":
+		return "pod" + end + s.Workload.Namespace + end + s.Workload.Pod
+	case s.Process.User != "":
+		return "user" + end + s.Process.User
+	}
+	return "workload" + end + s.Workload.Name
+}

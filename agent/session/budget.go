@@ -18,7 +18,7 @@ func (g *Gate) account(use policy.Usage, now time.Time) *policy.Suspension {
 	if len(budgets) == 0 || g.view.Observe() {
 		return nil
 	}
-	return g.s.spent.Spend(g.name, budgets, use, now)
+	return g.s.spent.Spend(g.payer, budgets, use, now)
 }
 
 // spentOut refuses while the subject is suspended.

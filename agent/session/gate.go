@@ -19,6 +19,7 @@ type Gate struct {
 	conn    Conn
 	began   time.Time
 	name    string
+	payer   string // whose budgets it spends
 	subject policy.Subject
 	catalog *catalog
 	log     *record.Log
@@ -58,6 +59,7 @@ type run struct {
 func (g *Gate) adopt(r *Rules, now time.Time) *protocol.Refusal {
 	g.rules = r
 	g.subject.Workload = r.workload(g.subject.Workload)
+	g.payer = g.subject.Account()
 	g.view, g.until = r.Set.View(&g.subject, g.conn.Database, now)
 	g.observes.Store(g.view.Observe())
 	var err error
