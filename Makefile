@@ -58,7 +58,7 @@ fuzz: ## Each fuzz target for FUZZTIME (60s)
 bench: build ## Compare with direct, PgBouncer and a bare relay; writes out/bench.json (root)
 	@scripts/setup.sh bench
 	$(GO) run ./test/bench
-conformance: build ## Suites of pgx, lib/pq and PostgreSQL itself, direct and through Sluice (root)
+conformance: build ## Suites of drivers and of PostgreSQL itself, direct and through Sluice (root)
 	@scripts/setup.sh test
 	$(GO) run ./test/conformance
 test-kernels: ## The redirect tests on other kernels, in virtual machines (root)

@@ -17,6 +17,7 @@ var explanations = []explanation{
 	{"pgx", "pgconn/TestConnectInvalidUser", ownCredential},
 	{"pq", "root/TestErrorDuringStartup*", ownCredential},
 	{"pq", "root/TestAuth/end_to_end/user=*", ownCredential},
+	{"older", "pgconn/root/TestConnectInvalidUser", ownCredential},
 	{"regress", "triggers", unstable},
 }
 

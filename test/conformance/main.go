@@ -1,7 +1,8 @@
 // Command conformance runs test suites that nobody here wrote, directly against a
 // PostgreSQL server and then through Sluice, and says where the two differ.
 //
-// Suites: pgx and pq are the whole test suites of those drivers, regress is
+// Suites: pgx and pq are the whole test suites of those drivers, older those of pgx v4 and
+// what is around it, sqlx and go-pg, regress is
 // PostgreSQL's regression SQL file by file as psql prints it, pgbench its
 // built-in scripts, dump a pg_dump restored by psql. Through Sluice the policy
 // allows everything and no column is sensitive; regress runs under enforce:
@@ -30,7 +31,7 @@ import (
 func main() {
 	out := flag.String("out", "out/conformance", "folder for logs and for what suites need")
 	binary := flag.String("sluice", "out/sluice", "the binary")
-	only := flag.String("suites", "pgx,pq,regress,pgbench,dump", "which suites to run")
+	only := flag.String("suites", "pgx,pq,older,regress,pgbench,dump", "which suites to run")
 	run := flag.String("run", "", "run only tests (pgx, pq) or files (regress) that match")
 	enforce := flag.String("enforce", "", "enforce or observe; default observe for regress, else enforce")
 	verbose := flag.Bool("v", false, "list what differs for a known reason")
@@ -83,6 +84,7 @@ type suite struct {
 var suites = []suite{
 	{"pgx", false, pgx},
 	{"pq", false, pq},
+	{"older", false, olderGo},
 	{"regress", true, regress},
 	{"pgbench", false, pgbench},
 	{"dump", false, dump},

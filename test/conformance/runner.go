@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -145,16 +146,30 @@ var advice = regexp.MustCompile(`(?m)^(sluice exec: NOT ENFORCED|time=\S+ level=
 
 var testLine = regexp.MustCompile(`(?m)^\s*--- (PASS|FAIL|SKIP): (\S+)`)
 
+// moduleDir returns the folder of a module: of the version that go.mod says, or of one
+// that is told by MODULE@VERSION, which is only used here.
+func moduleDir(ctx context.Context, module string) (string, error) {
+	if !strings.Contains(module, "@") {
+		dir, err := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module).Output()
+		return strings.TrimSpace(string(dir)), err
+	}
+	out, err := exec.CommandContext(ctx, "go", "mod", "download", "-json", module).Output()
+	if err != nil {
+		return "", fmt.Errorf("%w: %s", err, out)
+	}
+	var got struct{ Dir string }
+	err = json.Unmarshal(out, &got)
+	return got.Dir, err
+}
+
 // goTests compiles the tests of each package below a module, as it is in the
 // module cache, and runs them.
 func (r *runner) goTests(ctx context.Context, w way, module string, env []string) (outcomes, error) {
-	list := exec.CommandContext(ctx, "go", "list", "-m", "-f", "{{.Dir}}", module)
-	dir, err := list.Output()
+	root, err := moduleDir(ctx, module)
 	if err != nil {
 		return nil, fmt.Errorf("find %s: %w", module, err)
 	}
-	root := strings.TrimSpace(string(dir))
-	list = exec.CommandContext(ctx, "go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}", "./...")
+	list := exec.CommandContext(ctx, "go", "list", "-f", "{{if or .TestGoFiles .XTestGoFiles}}{{.Dir}}{{end}}", "./...")
 	list.Dir = root
 	packages, err := list.Output()
 	if err != nil {
@@ -167,7 +182,7 @@ func (r *runner) goTests(ctx context.Context, w way, module string, env []string
 			name = "root"
 		}
 		binary := filepath.Join(r.out, strings.ReplaceAll(module, "/", "_")+"_"+name+".test")
-		build := exec.CommandContext(ctx, "go", "test", "-c", "-o", binary, ".")
+		build := exec.CommandContext(ctx, "go", "test", "-c", "-vet=off", "-o", binary, ".")
 		build.Dir = dir
 		if out, err := build.CombinedOutput(); err != nil {
 			return nil, fmt.Errorf("build the tests in %s: %w\n%s", dir, err, out)

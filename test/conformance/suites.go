@@ -6,6 +6,7 @@ import (
 	"maps"
 	"os"
 	"os/exec"
+	"path"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -46,6 +47,47 @@ func pq(ctx context.Context, r *runner, w way) (outcomes, error) {
 		"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(w.server.Port), "PGUSER=" + pgtest.Superuser,
 		"PGDATABASE=pqgo", "PGSSLMODE=disable",
 	})
+}
+
+// olderGo are the test suites of database libraries in Go that share nothing with pgx v5
+// and pq but the protocol, or only a past.
+func olderGo(ctx context.Context, r *runner, w way) (outcomes, error) {
+	for _, sql := range []string{
+		"CREATE DATABASE older", "CREATE ROLE pgx_md5 LOGIN SUPERUSER PASSWORD 'secret'",
+	} {
+		if err := w.server.TryExec("postgres", sql); err != nil {
+			return nil, err
+		}
+	}
+	for _, sql := range []string{
+		"CREATE EXTENSION hstore", "CREATE EXTENSION ltree", "CREATE DOMAIN uint64 AS numeric(20,0)",
+		"CREATE TYPE inventory_item AS (name text, supplier_id int, price numeric)",
+	} {
+		if err := w.server.TryExec("older", sql); err != nil {
+			return nil, err
+		}
+	}
+	dsn := fmt.Sprintf("host=127.0.0.1 port=%d user=%s dbname=older sslmode=disable", w.server.Port, pgtest.Superuser)
+	env := []string{
+		"PGX_TEST_DATABASE=" + dsn, "PGX_TEST_CONN_STRING=" + dsn, "PGX_TEST_TCP_CONN_STRING=" + dsn,
+		"SQLX_POSTGRES_DSN=" + dsn, "SQLX_MYSQL_DSN=skip", "SQLX_SQLITE_DSN=skip",
+		"PGHOST=127.0.0.1", "PGPORT=" + strconv.Itoa(w.server.Port), "PGUSER=" + pgtest.Superuser,
+		"PGDATABASE=older", "PGSSLMODE=disable",
+	}
+	got := make(outcomes)
+	for _, module := range []string{
+		"github.com/jackc/pgconn@v1.14.3", "github.com/jackc/pgx/v4@v4.18.3", "github.com/jackc/pgtype@v1.14.4",
+		"github.com/jmoiron/sqlx@v1.4.0", "github.com/go-pg/pg/v10@v10.14.0",
+	} {
+		some, err := r.goTests(ctx, w, module, env)
+		if err != nil {
+			return nil, err
+		}
+		for part, outcome := range some {
+			got[path.Base(strings.TrimSuffix(module[:strings.Index(module, "@")], "/v4"))+"/"+part] = outcome
+		}
+	}
+	return got, nil
 }
 
 // own holds what differs between two runs of the same thing on the same server:
