@@ -75,7 +75,7 @@ func readCatalog(ctx context.Context, r *session.Rules, db *policy.Database, e p
 		}
 	}
 	client, err := postgres.Connect(ctx, conn, postgres.ClientConfig{
-		User: db.Credential.Username, Database: name, TLS: config,
+		User: db.Credential.Username, Database: name, TLS: config, Weakest: session.Weakest(db, e.Unix != ""),
 		Auth: credential.New(db.Credential.Username, src, credential.Options{}),
 	})
 	if err != nil {

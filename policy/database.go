@@ -104,14 +104,50 @@ func (t *TLS) CA() string {
 	return t.CAFile
 }
 
-// Credential is how the proxy logs in. Exactly one source is set, or Passthrough.
+// Credential is how the proxy logs in: a username, and at most one source of its
+// password. With Passthrough it logs in for the catalog alone.
 type Credential struct {
 	Username        string
 	PasswordFile    string
 	PasswordEnv     string
 	PasswordCommand []string
 	PasswordSecret  *SecretKey
-	Passthrough     bool // the workload's own credential is relayed
+	Passthrough     bool // workloads log in with their own credential, which is relayed
+	Auth            AuthMethod
+}
+
+// AuthMethod is the weakest way to prove a password that a server may ask for.
+type AuthMethod uint8
+
+const (
+	AuthDefault  AuthMethod = iota // AuthMD5 where TLS verifies the server, else AuthSCRAM
+	AuthSCRAM                      // SCRAM-SHA-256
+	AuthMD5                        // md5 too: who gets the answer can guess the password
+	AuthPassword                   // in clear text too, over TLS that verifies the server
+)
+
+// Verified reports whether the server must show who it is.
+func (t *TLS) Verified() bool { return t.Mode == TLSVerifyFull || t.Mode == TLSVerifyCA }
+
+// Weakest returns the weakest method that Sluice answers with c when it connects to
+// d, by a unix socket or TCP. It is never AuthDefault.
+func (d *Database) Weakest(c *Credential, unix bool) AuthMethod {
+	switch {
+	case c.Auth != AuthDefault:
+		return c.Auth
+	case d.TLS.Verified() && !unix:
+		return AuthMD5
+	}
+	return AuthSCRAM
+}
+
+// Relayed returns the weakest method that is relayed between a workload and d under
+// passthrough. A hash is the workload's own to give, unless Auth says otherwise.
+func (d *Database) Relayed() AuthMethod {
+	if d.Credential.Auth == AuthDefault {
+		return AuthMD5
+	}
+	return d.Credential.Auth
 }
 
 // SecretKey is one value of a Secret in the cluster.

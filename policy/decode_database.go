@@ -13,13 +13,13 @@ import (
 
 func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 	db := &Database{Name: doc.Name, Pos: doc.Pos}
-	auth, file := spec, spec
+	auth, file, credential := spec, spec, spec
 	d.mapping(spec, "Database.spec", required{"protocol", "endpoints", "credential"},
 		field{"protocol", choice(d, &db.Protocol, "protocol", word[string]{"postgres", "postgres"})},
 		field{"endpoints", d.endpoints(&db.Endpoints)},
 		field{"databaseNames", d.texts(&db.Names, "databaseNames")},
 		field{"tls", d.tls(&db.TLS)},
-		field{"credential", d.credential(&db.Credential)},
+		field{"credential", noted(&credential, d.credential(&db.Credential))},
 		field{"clientAuth", noted(&auth, choice(d, &db.ClientAuth, "clientAuth",
 			word[ClientAuth]{"trust", ClientTrust}, word[ClientAuth]{"token", ClientToken},
 			word[ClientAuth]{"scram", ClientSCRAM}))},
@@ -49,8 +49,16 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 	case db.ClientPasswordFile != "" && db.ClientPasswordFile == db.Credential.PasswordFile:
 		d.errorf(file, "clientPasswordFile is the credential's passwordFile: workloads would hold the password of the database")
 	}
-	if db.Credential.Passthrough && db.ClientAuth != ClientTrust {
-		d.errorf(spec, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
+	if db.Credential.Auth == AuthPassword && !db.TLS.Verified() {
+		d.errorf(credential, "credential.auth: password needs tls.mode verify-full or verify-ca: a password in clear text goes to a server that is known only")
+	}
+	if db.Credential.Passthrough {
+		switch {
+		case db.ClientAuth != ClientTrust:
+			d.errorf(auth, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
+		case db.TLS.CertFile != "":
+			d.errorf(credential, "credential.passthrough cannot be combined with tls.certFile: the certificate would log in whoever connects")
+		}
 	}
 	return db
 }
@@ -257,6 +265,8 @@ func (d *decoder) credential(to *Credential) func(ast.Node) {
 			}},
 			field{"passwordSecret", d.secret(&to.PasswordSecret, "passwordSecret", "password")},
 			field{"passthrough", d.flag(&to.Passthrough, "passthrough")},
+			field{"auth", choice(d, &to.Auth, "auth", word[AuthMethod]{"scram", AuthSCRAM},
+				word[AuthMethod]{"md5", AuthMD5}, word[AuthMethod]{"password", AuthPassword})},
 		)
 		to.PasswordCommand = command
 		sources := 0
@@ -266,10 +276,10 @@ func (d *decoder) credential(to *Credential) func(ast.Node) {
 			}
 		}
 		switch {
-		case to.Passthrough && (sources > 0 || to.Username != ""):
-			d.errorf(n, "credential is either passthrough: true, or a username with a password source")
-		case !to.Passthrough && to.Username == "":
-			d.errorf(n, "credential needs a username, or passthrough: true")
+		case to.Passthrough && to.Username == "":
+			d.errorf(n, "credential needs a username beside passthrough: true, of the account that reads the catalog")
+		case to.Username == "":
+			d.errorf(n, "credential needs a username")
 		case sources > 1:
 			d.errorf(n, "credential needs at most one of passwordFile, passwordEnv, passwordCommand and passwordSecret")
 		}

@@ -18,7 +18,7 @@ metadata: {name: shop}
 spec:
   protocol: postgres
   endpoints: ["db:5432"]
-  credential: {passthrough: true}
+  credential: {username: u}
 `
 
 const policyHead = `---
@@ -47,9 +47,16 @@ func TestErrorsHavePlaces(t *testing.T) {
 		{"unknown kind", "kind: Databse\n", `1:7: unknown kind "Databse"; did you mean "Database"?`},
 		{"version", strings.Replace(head, "v1alpha1", "v2", 1), `1:13: unknown apiVersion "sluicegate.io/v2"`},
 		{"missing", "apiVersion: sluicegate.io/v1alpha1\nkind: Agent\nmetadata: {}\nspec: {}\n", `3:11: metadata needs "name"`},
-		{"scram without placeholder", strings.Replace(head, "  credential: {passthrough: true}", "  credential: {username: u, passwordFile: /p}\n  clientAuth: scram", 1), `8:15: clientAuth: scram needs clientPasswordFile`},
-		{"placeholder without scram", strings.Replace(head, "  credential: {passthrough: true}", "  credential: {username: u, passwordFile: /p}\n  clientPasswordFile: /q", 1), `8:23: clientPasswordFile has no effect without clientAuth: scram`},
-		{"placeholder is the password", strings.Replace(head, "  credential: {passthrough: true}", "  credential: {username: u, passwordFile: /p}\n  clientAuth: scram\n  clientPasswordFile: /p", 1), `9:23: clientPasswordFile is the credential's passwordFile`},
+		{"scram without placeholder", strings.Replace(head, "  credential: {username: u}", "  credential: {username: u, passwordFile: /p}\n  clientAuth: scram", 1), `8:15: clientAuth: scram needs clientPasswordFile`},
+		{"placeholder without scram", strings.Replace(head, "  credential: {username: u}", "  credential: {username: u, passwordFile: /p}\n  clientPasswordFile: /q", 1), `8:23: clientPasswordFile has no effect without clientAuth: scram`},
+		{"placeholder is the password", strings.Replace(head, "  credential: {username: u}", "  credential: {username: u, passwordFile: /p}\n  clientAuth: scram\n  clientPasswordFile: /p", 1), `9:23: clientPasswordFile is the credential's passwordFile`},
+		{"passthrough alone", strings.Replace(head, "{username: u}", "{passthrough: true}", 1), `7:15: credential needs a username beside passthrough: true, of the account that reads the catalog`},
+		{"passthrough with token", strings.Replace(head, "{username: u}", "{passthrough: true, username: u}", 1) + "  clientAuth: token\n", `8:15: clientAuth cannot be combined with credential.passthrough`},
+		{"passthrough with scram", strings.Replace(head, "{username: u}", "{passthrough: true, username: u}", 1) + "  clientAuth: scram\n  clientPasswordFile: /p\n", `8:15: clientAuth cannot be combined with credential.passthrough`},
+		{"passthrough with a certificate", strings.Replace(head, "{username: u}", "{passthrough: true, username: u}", 1) + "  tls: {mode: require, certFile: /c, keyFile: /k}\n", `7:15: credential.passthrough cannot be combined with tls.certFile`},
+		{"clear text without TLS", strings.Replace(head, "{username: u}", "{username: u, auth: password}", 1) + "  tls: {mode: disable}\n", `7:15: credential.auth: password needs tls.mode verify-full or verify-ca`},
+		{"clear text to anybody", strings.Replace(head, "{username: u}", "{username: u, auth: password}", 1) + "  tls: {mode: require}\n", `7:15: credential.auth: password needs tls.mode verify-full or verify-ca`},
+		{"unknown auth", strings.Replace(head, "{username: u}", "{username: u, auth: trust}", 1), `7:35: unknown auth "trust"; known: md5, password, scram`},
 		{"endpoint", strings.Replace(head, "db:5432", "db", 1), `6:15: endpoint "db": has no port`},
 		{"socket folder", strings.Replace(head, "db:5432", "unix:run/x", 1), `6:15: endpoint "unix:run/x": write the path of the socket`},
 		{"socket detour", strings.Replace(head, "db:5432", "unix:/run/../x", 1), `6:15: endpoint "unix:/run/../x": write the path without detours: /x`},
@@ -142,7 +149,7 @@ func TestAllErrorsAtOnce(t *testing.T) {
 
 func TestJSONIsYAML(t *testing.T) {
 	set := load(t, `{"apiVersion": "sluicegate.io/v1alpha1", "kind": "Database", "metadata": {"name": "shop"},
-		"spec": {"protocol": "postgres", "endpoints": ["db:5432"], "credential": {"passthrough": true}}}`)
+		"spec": {"protocol": "postgres", "endpoints": ["db:5432"], "credential": {"username": "u"}}}`)
 	if set.Database("shop") == nil {
 		t.Error("not there")
 	}

@@ -71,11 +71,11 @@ func (d *decoder) completeRole(n ast.Node, db *Database) {
 		}
 	}
 	switch user := db.Credential.Username; {
-	case db.Role.Login == "" && user == "":
+	case db.Role.Login == "" && db.Credential.Passthrough:
 		d.errorf(n, "mode: role with credential.passthrough needs role.login, the login that workloads use")
 	case db.Role.Login == "":
 		db.Role.Login = user
-	case user != "" && db.Role.Login != user:
+	case !db.Credential.Passthrough && user != "" && db.Role.Login != user:
 		d.errorf(n, "role.login must be the credential's username, which is what the proxy logs in as")
 	}
 	if db.Role.Login == db.Role.Owner() {

@@ -23,7 +23,7 @@ var descriptions = map[string]string{
 	"tls.keyFile":              "File on the node with the key of certFile.",
 	"tls.serverName":           "Name that the certificate must have. Default: the host that was dialled.",
 	"namespace":                "Namespace.",
-	"credential":               "How Sluice logs in: a username and a source of its password, or passthrough.",
+	"credential":               "How Sluice logs in: a username and a source of its password.",
 	"username":                 "The login.",
 	"passwordFile":             "File on the node that holds the password.",
 	"passwordEnv":              "Variable of the agent's environment that holds the password. In files only.",
@@ -35,7 +35,8 @@ var descriptions = map[string]string{
 	"caSecret.namespace":       "Namespace of the Secret.",
 	"passwordCommand":          "Command on the node that prints the password. In files only.",
 	"passwordCommand[]":        "The program's absolute path, then its arguments.",
-	"passthrough":              "The workload's own credential is relayed. Read, but not served yet.",
+	"passthrough":              "Workloads log in with their own credential, which is relayed. The username and its password read the catalog.",
+	"auth":                     "The weakest way to prove a password that the server may ask for. Default: md5 where TLS verifies the server, else scram.",
 	"clientAuth":               "How a workload proves itself. Default: trust, which is the kernel's word.",
 	"clientPasswordFile":       "File on the node with the placeholder of clientAuth: scram.",
 	"auditAs":                  "Setting of the server's session that names the subject.",
@@ -162,10 +163,9 @@ var descriptions = map[string]string{
 // repeat rules of the decoder, never add to them. A key is a path, or kind.path.
 var conditions = map[string][]Validation{
 	"spec.credential": {
-		{"has(self.username) != (has(self.passthrough) && self.passthrough)",
-			"credential needs a username, or passthrough: true"},
-		{"[has(self.passwordFile), has(self.passwordEnv), has(self.passwordCommand), has(self.passwordSecret)].filter(x, x).size() <= (has(self.username) ? 1 : 0)",
-			"credential needs at most one of passwordFile, passwordEnv, passwordCommand and passwordSecret, and none with passthrough"},
+		{"has(self.username)", "credential needs a username"},
+		{"[has(self.passwordFile), has(self.passwordEnv), has(self.passwordCommand), has(self.passwordSecret)].filter(x, x).size() <= 1",
+			"credential needs at most one of passwordFile, passwordEnv, passwordCommand and passwordSecret"},
 	},
 	"Database.spec.credential.passwordCommand": {
 		{"false", "passwordCommand is for files of configuration: an object names a passwordSecret"},
@@ -180,6 +180,10 @@ var conditions = map[string][]Validation{
 	"Database.spec": {
 		{"(has(self.clientAuth) && self.clientAuth == 'scram') == has(self.clientPasswordFile)",
 			"clientAuth: scram and clientPasswordFile belong together"},
+		{"!has(self.credential.passthrough) || !self.credential.passthrough || (!has(self.clientAuth) || self.clientAuth == 'trust') && (!has(self.tls) || !has(self.tls.certFile))",
+			"credential.passthrough cannot be combined with clientAuth or tls.certFile"},
+		{"!has(self.credential.auth) || self.credential.auth != 'password' || !has(self.tls) || self.tls.mode in ['verify-full', 'verify-ca']",
+			"credential.auth: password needs tls.mode verify-full or verify-ca"},
 		{"!has(self.role) || has(self.mode) && self.mode == 'role'", "role belongs to mode: role"},
 	},
 	"Grant.spec": {

@@ -262,6 +262,7 @@ type Judgement struct {
 type Query struct {
 	Text       string
 	Path       []string // effective search path, as current_schemas(true) tells it; nil: not known, see Judgement.Named
+	User       string   // who logged in, whom "$user" stands for; "": who read the catalog
 	Parse      bool     // one statement with parameters; else a simple query of any number
 	ParamTypes []uint32 // type OIDs that the workload declared (Parse)
 }

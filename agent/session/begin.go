@@ -31,9 +31,9 @@ func (s *Server) begin(ctx context.Context, c *Conn, st *postgres.Startup) (*Gat
 		return nil, nil, &protocol.Refusal{Code: "42501", Fatal: true, Rule: "database:" + db.Name + "/names",
 			Message: "this database name is not open to workloads", Detail: "It is not among the names of database " + db.Name + "."}
 	}
-	if db.Credential.Passthrough {
-		return nil, nil, &protocol.Refusal{Code: "0A000", Fatal: true,
-			Message: "passthrough of the workload's own credential is not supported by this version"}
+	if db.Credential.Passthrough && db.Mode == policy.ModeRole && st.User != db.Role.Login {
+		return nil, nil, &protocol.Refusal{Code: "28000", Fatal: true, Rule: "database:" + db.Name + "/role",
+			Message: "this login is not open to workloads", Hint: "Log in as " + db.Role.Login + "."}
 	}
 	if why := s.enter(c, rules.Set.Agent()); why != nil {
 		return nil, nil, why
@@ -77,9 +77,10 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 			"session", g.log.ID(), "subject", g.name, "database", db.Name)
 	}
 	auth := s.o.Redirector.Prove(c.ID)
+	weakest := Weakest(db, c.Unix != "")
 	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.server(db.TLS.Mode)}, source{
 		dial: dial,
-		config: postgres.ClientConfig{User: db.Credential.Username, Database: st.Database, Auth: auth, TLS: config,
+		config: postgres.ClientConfig{User: db.Credential.Username, Database: st.Database, Auth: auth, TLS: config, Weakest: weakest,
 			Settings: []postgres.Setting{{Name: "application_name", Value: "sluice"}}},
 	})
 	s.mu.Lock()
@@ -87,10 +88,15 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	s.mu.Unlock()
 	s.o.Traffic.Sessions.Add(1)
 	out := &postgres.SessionConfig{
-		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth,
+		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth, Weakest: weakest,
 		Epoch: g.Epoch, Blocks: s.o.Store.Waits(), ClientAuth: clientAuth,
 		Setting: g.setting, Settings: g.audit(db),
 	}
+	if db.Credential.Passthrough {
+		// What Sluice holds is for the catalog alone.
+		out.User, out.Auth, out.Weakest, out.Passthrough = st.User, nil, methods[db.Relayed()], true
+	}
+	g.user = out.User
 	if believe := clientAuth.Token; believe != nil {
 		out.ClientAuth.Token = func(ctx context.Context, password string) *protocol.Refusal {
 			why := believe(ctx, password)

@@ -20,6 +20,7 @@ type Gate struct {
 	began   time.Time
 	name    string
 	payer   string // whose budgets it spends
+	user    string // at the database
 	subject policy.Subject
 	catalog *catalog
 	log     *record.Log
@@ -116,6 +117,7 @@ func (g *Gate) Epoch() uint64 {
 // Judge implements [protocol.Gate].
 func (g *Gate) Judge(ctx context.Context, q *protocol.Query) *protocol.Judgement {
 	began := time.Now()
+	q.User = g.user
 	if why := g.refresh(ctx); why != nil {
 		return &protocol.Judgement{Refusal: why}
 	}

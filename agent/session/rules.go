@@ -36,6 +36,15 @@ var modes = map[policy.TLSMode]string{
 	policy.TLSRequire: "require", policy.TLSDisable: "disable",
 }
 
+var methods = map[policy.AuthMethod]postgres.AuthMethod{
+	policy.AuthSCRAM: postgres.AuthSCRAM, policy.AuthMD5: postgres.AuthMD5, policy.AuthPassword: postgres.AuthPassword,
+}
+
+// Weakest is the weakest request for a password that Sluice itself answers at db.
+func Weakest(db *policy.Database, unix bool) postgres.AuthMethod {
+	return methods[db.Weakest(&db.Credential, unix)]
+}
+
 // UpstreamTLS returns how a connection to db is protected: host is the name under
 // which the destination is configured, "" if it was dialled by address.
 func (r *Rules) UpstreamTLS(db *policy.Database, host string, destination netip.Addr) (*tls.Config, error) {

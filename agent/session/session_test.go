@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/netip"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -58,6 +60,25 @@ type proxy struct {
 	params  string       // further ones of the next connection string
 	conn    session.Conn // what the next connection is
 	ctx     context.Context
+	said    said
+}
+
+// said keeps what the server logs.
+type said struct {
+	mu sync.Mutex
+	b  strings.Builder
+}
+
+func (s *said) Write(p []byte) (int, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.Write(p)
+}
+
+func (s *said) String() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.b.String()
 }
 
 const database = `apiVersion: sluicegate.io/v1alpha1
@@ -75,7 +96,13 @@ spec:
 
 func start(t *testing.T) *proxy {
 	t.Helper()
-	pg := pgtest.Start(t, pgtest.Options{})
+	return startOn(t, pgtest.Options{})
+}
+
+// startOn is start with another server than one that trusts everybody.
+func startOn(t *testing.T, o pgtest.Options) *proxy {
+	t.Helper()
+	pg := pgtest.Start(t, o)
 	t.Setenv("SLUICETEST_PASSWORD", pg.Password())
 	p := &proxy{t: t, pg: pg, dir: t.TempDir(), name: pg.Database(t)}
 	store, err := record.Open(p.dir, record.Options{})
@@ -85,7 +112,8 @@ func start(t *testing.T) *proxy {
 	p.store = store
 	p.red = &redirector{address: pg.Addr(),
 		prover: credential.New("app_rw", &credential.Env{Name: "SLUICETEST_PASSWORD"}, credential.Options{})}
-	p.server = session.NewServer(session.Options{Redirector: p.red, Store: store, Traffic: &p.traffic})
+	p.server = session.NewServer(session.Options{Redirector: p.red, Store: store, Traffic: &p.traffic,
+		Log: slog.New(slog.NewTextHandler(&p.said, nil))})
 	p.conn = session.Conn{Database: "shop", Destination: netip.MustParseAddrPort(pg.Addr()),
 		Process: policy.Process{PID: 4711, UID: 1000, User: "alice", Exe: "/usr/bin/agent"}}
 	ctx, cancel := context.WithCancel(context.Background())
@@ -122,7 +150,9 @@ const (
 )
 
 // connect opens a session through the proxy.
-func (p *proxy) connect() (*pgx.Conn, error) {
+func (p *proxy) connect() (*pgx.Conn, error) { return p.connectAs("app_rw", "placeholder") }
+
+func (p *proxy) connectAs(user, password string) (*pgx.Conn, error) {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
@@ -141,7 +171,7 @@ func (p *proxy) connect() (*pgx.Conn, error) {
 	}()
 	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
 	defer cancel()
-	return pgx.Connect(ctx, "postgres://app_rw:placeholder@"+l.Addr().String()+"/"+p.name+"?sslmode=disable&"+p.params)
+	return pgx.Connect(ctx, "postgres://"+user+":"+password+"@"+l.Addr().String()+"/"+p.name+"?sslmode=disable&"+p.params)
 }
 
 func (p *proxy) mustConnect() *pgx.Conn {

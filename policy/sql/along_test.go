@@ -39,7 +39,7 @@ metadata: {name: shop}
 spec:
   protocol: postgres
   endpoints: ["10.0.0.1:5432"]
-  credential: {passthrough: true}
+  credential: {username: u}
   sensitive: [{tag: email, columns: ["*.*.email"], mask: email}]
 ---
 apiVersion: sluicegate.io/v1alpha1

@@ -18,6 +18,7 @@ type judge struct {
 	v    *policy.View
 	o    *Options
 	text string
+	user string   // for "$user", "" for that of c
 	path []string // as the statement that is analysed will find it
 	// lost says that the path cannot be told, as after a ROLLBACK of what may
 	// have changed it before this text.

@@ -40,6 +40,7 @@ type entry struct {
 	text       string
 	path       []string
 	params     []uint32
+	user       string
 	parse      bool
 	view       *policy.View
 	catalog    *Catalog
@@ -120,14 +121,14 @@ func (c *Cache) find(h uint64, cat *Catalog, v *policy.View, q *protocol.Query, 
 
 // is reports whether e is about the same session and rights. A hash is not trusted.
 func (e *entry) is(cat *Catalog, v *policy.View, q *protocol.Query) bool {
-	return e.view == v && e.catalog == cat && e.parse == q.Parse &&
+	return e.view == v && e.catalog == cat && e.parse == q.Parse && e.user == q.User &&
 		slices.Equal(e.path, q.Path) && slices.Equal(e.params, q.ParamTypes)
 }
 
 func (c *Cache) keep(h uint64, cat *Catalog, v *policy.View, q *protocol.Query, j *protocol.Judgement, t *template) {
 	s := &c.shards[h%shards]
 	e := &entry{hash: h, path: slices.Clone(q.Path), params: slices.Clone(q.ParamTypes),
-		parse: q.Parse, view: v, catalog: cat, template: t}
+		user: q.User, parse: q.Parse, view: v, catalog: cat, template: t}
 	if t == nil {
 		e.text, e.judgement = q.Text, j
 		e.size = 512 + len(q.Text) + len(j.Text)
@@ -202,6 +203,9 @@ func (c *Cache) templateHash(v *policy.View, q *protocol.Query) uint64 {
 // with adds what else a question depends on to a hash.
 func (c *Cache) with(h uint64, v *policy.View, q *protocol.Query) uint64 {
 	h ^= uint64(uintptr(unsafe.Pointer(v))) * 0x9e3779b97f4a7c15
+	if q.User != "" {
+		h = h*31 + maphash.String(c.seed, q.User)
+	}
 	for _, p := range q.Path {
 		h = h*31 + maphash.String(c.seed, p)
 	}

@@ -20,7 +20,7 @@ metadata: {name: shop}
 spec:
   protocol: postgres
   endpoints: ["10.0.0.1:5432"]
-  credential: {passthrough: true}
+  credential: {username: u}
   clear: ["app.orders.total", "app.orders.sum"]
   sensitive:
     - {tag: ssn,   columns: ["app.customers.ssn", "app.customers.sn"], mask: {keepLast: 4}}

@@ -17,7 +17,7 @@ metadata: {name: shop}
 spec:
   protocol: postgres
   endpoints: ["10.0.0.1:5432"]
-  credential: {passthrough: true}
+  credential: {username: u}
   conditions: mask
   sensitive:
     - {tag: ssn, columns: ["app.customers.ssn", "app.people.ssn"], mask: {keepLast: 4}}

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -68,9 +69,9 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 	budget := workBudget
 	path := q.Path
 	if len(path) == 0 {
-		path = defaultPath(c)
+		path = defaultPath(c, q.User)
 	}
-	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, masks: make(map[*Relation][]*masked), budget: &budget, shadows: confined(v), known: c.pieces.of(v)}
+	t := &judge{c: c, v: v, o: &o, text: q.Text, path: path, user: q.User, masks: make(map[*Relation][]*masked), budget: &budget, shadows: confined(v), known: c.pieces.of(v)}
 	j = &protocol.Judgement{Text: q.Text, Plans: make([]protocol.Plan, 0, len(tree.Stmts))}
 	if q.Parse && len(tree.Stmts) > 1 {
 		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"}}, false
@@ -117,9 +118,9 @@ func judgeHoles(c *Catalog, v *policy.View, q *protocol.Query, o Options, holes 
 }
 
 // defaultPath is what a session finds that has set nothing.
-func defaultPath(c *Catalog) []string {
+func defaultPath(c *Catalog, user string) []string {
 	path := []string{"pg_catalog"}
-	for _, s := range []string{c.User, "public"} {
+	for _, s := range []string{cmp.Or(user, c.User), "public"} {
 		if c.Schema(s) != nil {
 			path = append(path, s)
 		}

@@ -39,7 +39,7 @@ metadata: {name: regress}
 spec:
   protocol: postgres
   endpoints: ["127.0.0.1:5432"]
-  credential: {passthrough: true}
+  credential: {username: u}
   conditions: mask
   unlabelled: UNLABELLED
 ---

@@ -40,7 +40,7 @@ metadata: {name: shop}
 spec:
   protocol: postgres
   endpoints: ["10.0.0.1:5432"]
-  credential: {passthrough: true}
+  credential: {username: u}
   sensitive: [{tag: ssn, columns: ["*.*.ssn"], mask: {keepLast: 4}}]
 ---
 apiVersion: sluicegate.io/v1alpha1

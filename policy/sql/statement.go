@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"cmp"
 	"strings"
 
 	"sluicegate.io/sluice/protocol"
@@ -385,7 +386,7 @@ func (a *analysis) setPath(words []string, local bool) {
 		// One string may hold what SET would take as a list only in a set_config
 		// or an option; in SET each is one name.
 		if w == "$user" {
-			w = a.c.User
+			w = cmp.Or(a.user, a.c.User)
 		}
 		if IsTemp(w) || a.c.Schema(w) == nil && w != "pg_catalog" {
 			continue

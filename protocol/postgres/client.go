@@ -17,7 +17,7 @@ type ClientConfig struct {
 	User, Database string
 	Auth           Authenticator
 	TLS            *tls.Config // nil: plain
-	Cleartext      bool
+	Weakest        AuthMethod
 	Settings       []Setting
 }
 
@@ -38,7 +38,7 @@ const clientRowLimit = 64 << 20
 func Connect(ctx context.Context, conn net.Conn, cfg ClientConfig) (*Client, error) {
 	settings := append(append([]Setting(nil), cfg.Settings...), pins...)
 	up, err := login(ctx, conn, credentials{user: cfg.User, database: cfg.Database, settings: settings,
-		auth: cfg.Auth, tls: cfg.TLS, cleartext: cfg.Cleartext})
+		auth: cfg.Auth, tls: cfg.TLS, weakest: cfg.Weakest})
 	if err != nil {
 		return nil, fmt.Errorf("connect: %w", err)
 	}

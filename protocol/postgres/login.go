@@ -22,7 +22,8 @@ type credentials struct {
 	settings       []Setting
 	auth           Authenticator
 	tls            *tls.Config
-	cleartext      bool
+	weakest        AuthMethod
+	client         *hello // who logs in itself, nil: auth does
 }
 
 // upstream is a connection that has logged in.
@@ -62,6 +63,13 @@ func login(ctx context.Context, conn net.Conn, cr credentials) (up *upstream, er
 		conn = t
 	}
 	l := &loginState{credentials: cr, conn: conn, up: &upstream{conn: conn}}
+	if cr.client != nil {
+		l.pass = &passthrough{h: cr.client}
+		if deadline, ok := ctx.Deadline(); ok {
+			cr.client.conn.SetReadDeadline(deadline)
+			defer cr.client.conn.SetReadDeadline(time.Time{})
+		}
+	}
 	start := pgproto3.StartupMessage{ProtocolVersion: pgproto3.ProtocolVersionNumber, Parameters: map[string]string{"user": cr.user, "database": cr.database}}
 	for _, s := range cr.settings {
 		start.Parameters[s.Name] = s.Value
@@ -119,7 +127,8 @@ type loginState struct {
 	buf   []byte
 	from  int // of buf, not looked at yet
 	scram *scramClient
-	ok    bool // AuthenticationOk was received
+	pass  *passthrough // nil: Sluice logs in
+	ok    bool         // AuthenticationOk was received
 }
 
 // next returns the next message; body is valid until the call after.
@@ -158,6 +167,9 @@ func (l *loginState) message(ctx context.Context, kind byte, body []byte) (bool,
 		}
 		return false, l.authenticate(ctx, body)
 	case 'E':
+		if l.pass != nil {
+			return false, rejected(body)
+		}
 		return false, loginRefused(body)
 	case 'N':
 		l.up.hello = appendMessage(l.up.hello, 'N', body, "", "")
@@ -196,23 +208,21 @@ func (l *loginState) message(ctx context.Context, kind byte, body []byte) (bool,
 // authenticate answers one authentication request.
 func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 	if len(body) < 4 {
-		return &protocol.Refusal{Code: "08P01", Message: "the database sent an invalid authentication request"}
+		return badRequest
 	}
 	code, data := binary.BigEndian.Uint32(body), body[4:]
-	if l.auth == nil && code != 0 {
+	switch {
+	case code == pgproto3.AuthTypeOk:
+		return l.accepted()
+	case l.pass != nil:
+		return l.request(code, data)
+	case l.auth == nil:
 		return &protocol.Refusal{Code: "28000", Message: "the database asks for a credential, and Sluice holds none for it"}
 	}
 	switch code {
-	case pgproto3.AuthTypeOk:
-		if l.scram != nil && !l.scram.proven {
-			return unproven
-		}
-		l.ok = true
-		return nil
 	case pgproto3.AuthTypeCleartextPassword:
-		_, secure := l.conn.(*tls.Conn)
-		if !l.cleartext || !secure {
-			return &protocol.Refusal{Code: "28000", Message: "the database asks for a clear-text password, which is only sent over TLS and if its configuration allows it"}
+		if err := l.mayClear(); err != nil {
+			return err
 		}
 		password, err := l.auth.Cleartext(ctx)
 		if err != nil {
@@ -221,7 +231,10 @@ func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 		return l.send(&pgproto3.PasswordMessage{Password: password})
 	case pgproto3.AuthTypeMD5Password:
 		if len(data) != 4 {
-			break
+			return badRequest
+		}
+		if err := l.mayMD5(); err != nil {
+			return err
 		}
 		answer, err := l.auth.MD5(ctx, [4]byte(data))
 		if err != nil {
@@ -231,7 +244,7 @@ func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 	case pgproto3.AuthTypeSASL:
 		var m pgproto3.AuthenticationSASL
 		if err := m.Decode(body); err != nil || l.scram != nil {
-			break
+			return badRequest
 		}
 		sc, err := newSCRAMClient(m.AuthMechanisms, l.conn)
 		if err != nil {
@@ -241,7 +254,7 @@ func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 		return l.send(&pgproto3.SASLInitialResponse{AuthMechanism: sc.mechanism, Data: sc.first()})
 	case pgproto3.AuthTypeSASLContinue:
 		if l.scram == nil {
-			break
+			return badRequest
 		}
 		final, err := l.scram.final(ctx, l.auth, data)
 		if err != nil {
@@ -250,13 +263,52 @@ func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 		return l.send(&pgproto3.SASLResponse{Data: final})
 	case pgproto3.AuthTypeSASLFinal:
 		if l.scram == nil {
-			break
+			return badRequest
 		}
 		return l.scram.verify(data)
-	default:
-		return &protocol.Refusal{Code: "0A000", Message: fmt.Sprintf("the database asks for an authentication method (%d) that is not supported", code)}
 	}
-	return &protocol.Refusal{Code: "08P01", Message: "the database sent an invalid authentication request"}
+	return unsupported(code)
+}
+
+var badRequest = &protocol.Refusal{Code: "08P01", Message: "the database sent an invalid authentication request"}
+
+func unsupported(code uint32) error {
+	return &protocol.Refusal{Code: "0A000", Message: fmt.Sprintf("the database asks for an authentication method (%d) that is not supported", code)}
+}
+
+// accepted takes AuthenticationOk.
+func (l *loginState) accepted() error {
+	if l.scram != nil && !l.scram.proven {
+		return unproven
+	}
+	if l.pass != nil {
+		a := l.conn.RemoteAddr()
+		if err := l.pass.accepted(a != nil && a.Network() == "unix"); err != nil {
+			return err
+		}
+	}
+	l.ok = true
+	return nil
+}
+
+// mayMD5 says why no md5 answer is given, nil if one is.
+func (l *loginState) mayMD5() error {
+	if l.weakest >= AuthMD5 {
+		return nil
+	}
+	return &protocol.Refusal{Code: "28000", Message: "the database asks for an md5 password, which can be guessed from the answer, and its configuration asks for SCRAM",
+		Hint: "Have it store the password as scram-sha-256 and verify it by TLS. Whoever runs Sluice may allow credential.auth: md5."}
+}
+
+// mayClear says why no clear-text password is sent, nil if it is. An AuthMethod that
+// allows it is not enough: the server must have shown a certificate that was verified.
+func (l *loginState) mayClear() error {
+	_, secure := l.conn.(*tls.Conn)
+	if l.weakest >= AuthPassword && secure && verifies(l.tls) {
+		return nil
+	}
+	return &protocol.Refusal{Code: "28000", Message: "the database asks for a clear-text password, which is sent only over TLS with a certificate that is verified, and if its configuration allows it",
+		Hint: "Have it ask for scram-sha-256. Whoever runs Sluice may allow credential.auth: password."}
 }
 
 func (l *loginState) send(m pgproto3.FrontendMessage) error {

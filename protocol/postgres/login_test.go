@@ -87,13 +87,13 @@ func TestLogin(t *testing.T) {
 				secretly := secret{"app_rw", password}
 				p := start(t, srv.Addr(), func(p *proxy) {
 					p.config = func(s *postgres.Startup, c *postgres.SessionConfig) *protocol.Refusal {
-						c.TLS, c.Auth, c.Cleartext = upstream, secretly, true
+						c.TLS, c.Auth, c.Weakest = upstream, secretly, postgres.AuthPassword
 						c.Database = "postgres"
 						return nil
 					}
 				})
 				conn, err := pgx.Connect(t.Context(), p.dsn())
-				clear := method == "password" && mode == "disable"
+				clear := method == "password" && (mode == "disable" || mode == "require") // not verified
 				if method == "reject" || clear {
 					var pe *pgconn.PgError
 					if !errors.As(err, &pe) || !strings.HasPrefix(pe.Code, "28") || strings.Contains(err.Error(), password) {

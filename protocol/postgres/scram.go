@@ -32,7 +32,9 @@ type scramClient struct {
 }
 
 var (
-	badSCRAM = &protocol.Refusal{Code: "08P01", Message: "the database sent an invalid SCRAM message"}
+	badSCRAM    = &protocol.Refusal{Code: "08P01", Message: "the database sent an invalid SCRAM message"}
+	noMechanism = &protocol.Refusal{Code: "0A000", Message: "the database offers no SASL mechanism that is supported"}
+
 	unproven = &protocol.Refusal{Code: "28000", Message: "the database could not prove that it knows the credential",
 		Hint: "Something between Sluice and the database may pretend to be it."}
 )
@@ -60,7 +62,7 @@ func newSCRAMClient(offered []string, conn any) (*scramClient, error) {
 			sc.header, sc.binding = "y,,", nil // we could, and it says it cannot
 		}
 	default:
-		return nil, &protocol.Refusal{Code: "0A000", Message: "the database offers no SASL mechanism that is supported"}
+		return nil, noMechanism
 	}
 	random := make([]byte, 18)
 	rand.Read(random)
@@ -76,35 +78,14 @@ func (sc *scramClient) final(ctx context.Context, auth Authenticator, first []by
 	if sc.signature != nil {
 		return nil, badSCRAM
 	}
-	var nonce, salt []byte
-	iterations := 0
-	for i, attr := range bytes.Split(first, []byte{','}) {
-		if len(attr) < 2 || attr[1] != '=' || i > 2 {
-			return nil, badSCRAM
-		}
-		var err error
-		switch value := attr[2:]; {
-		case i == 0 && attr[0] == 'r':
-			nonce = value
-		case i == 1 && attr[0] == 's':
-			salt, err = base64.StdEncoding.AppendDecode(nil, value)
-		case i == 2 && attr[0] == 'i':
-			iterations, err = strconv.Atoi(string(value))
-		default:
-			return nil, badSCRAM
-		}
-		if err != nil {
-			return nil, badSCRAM
-		}
-	}
-	if !bytes.HasPrefix(nonce, sc.nonce) || len(nonce) == len(sc.nonce) || len(salt) == 0 ||
-		iterations < 1 || iterations > maxIterations {
+	f, ok := parseServerFirst(first)
+	if !ok || !bytes.HasPrefix(f.nonce, sc.nonce) || len(f.nonce) == len(sc.nonce) {
 		return nil, badSCRAM
 	}
 	final := base64.StdEncoding.AppendEncode([]byte("c="), append([]byte(sc.header), sc.binding...))
-	final = append(append(final, ",r="...), nonce...)
+	final = append(append(final, ",r="...), f.nonce...)
 	message := bytes.Join([][]byte{sc.bare, first, final}, []byte{','})
-	proof, signature, err := auth.SCRAM(ctx, salt, iterations, message)
+	proof, signature, err := auth.SCRAM(ctx, f.salt, f.iterations, message)
 	if err != nil {
 		return nil, unusable(err)
 	}
@@ -113,6 +94,35 @@ func (sc *scramClient) final(ctx context.Context, auth Authenticator, first []by
 	}
 	sc.signature = signature
 	return base64.StdEncoding.AppendEncode(append(final, ",p="...), proof), nil
+}
+
+// serverFirst is the server's first message.
+type serverFirst struct {
+	nonce, salt []byte
+	iterations  int
+}
+
+func parseServerFirst(b []byte) (f serverFirst, ok bool) {
+	for i, attr := range bytes.Split(b, []byte{','}) {
+		if len(attr) < 2 || attr[1] != '=' || i > 2 {
+			return f, false
+		}
+		var err error
+		switch value := attr[2:]; {
+		case i == 0 && attr[0] == 'r':
+			f.nonce = value
+		case i == 1 && attr[0] == 's':
+			f.salt, err = base64.StdEncoding.AppendDecode(nil, value)
+		case i == 2 && attr[0] == 'i':
+			f.iterations, err = strconv.Atoi(string(value))
+		default:
+			return f, false
+		}
+		if err != nil {
+			return f, false
+		}
+	}
+	return f, len(f.nonce) > 0 && len(f.salt) > 0 && f.iterations >= 1 && f.iterations <= maxIterations
 }
 
 // verify checks the server's last message.

@@ -73,6 +73,7 @@ type proxy struct {
 
 func start(t testing.TB, addr string, change func(*proxy)) *proxy {
 	t.Helper()
+	pgDatabase(t) // what it starts stays
 	before, fds := runtime.NumGoroutine(), descriptors()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -108,7 +108,11 @@ type SessionConfig struct {
 
 	User, Database string // at the database
 	Auth           Authenticator
-	Cleartext      bool // answer a request for a clear password, which needs TLS too
+	Weakest        AuthMethod // request of the server that is answered
+
+	// Passthrough has the client log in itself, as User: Auth is not asked, and
+	// what the server asks goes to the client.
+	Passthrough bool
 
 	// Setting judges a startup parameter that the client asked for. Nil refuses
 	// every one that is not harmless in itself; see [HarmlessSetting].
@@ -140,6 +144,15 @@ type ClientAuth struct {
 	SCRAM *Verifier
 }
 
+// AuthMethod is how a login is proven, the strongest first. The zero value is SCRAM.
+type AuthMethod uint8
+
+const (
+	AuthSCRAM    AuthMethod = iota
+	AuthMD5                 // who gets the answer can guess the password offline
+	AuthPassword            // in clear text; only over TLS with a certificate that is verified
+)
+
 // Authenticator answers a server's authentication requests. The real one asks
 // the redirector (agent/credential), so that no password is in this process.
 // An error ends the login; its text is not shown to the client.
@@ -149,6 +162,6 @@ type Authenticator interface {
 	// MD5 returns "md5" and 32 hexadecimal digits.
 	MD5(ctx context.Context, salt [4]byte) (string, error)
 	// Cleartext returns the password. It is only called if the SessionConfig allows
-	// it and the connection has TLS.
+	// it and the connection has TLS with a certificate that was verified.
 	Cleartext(ctx context.Context) (string, error)
 }

@@ -103,8 +103,12 @@ func (s *Server) open(ctx context.Context, a Accepted, h *hello) (*session, erro
 		return nil, &errCredential{&protocol.Refusal{Code: "08001",
 			Message: "the database could not be reached: " + cause(err)}, err}
 	}
-	up, err := login(limited, conn, credentials{user: cfg.User, database: cfg.Database, settings: settings,
-		auth: cfg.Auth, tls: cfg.TLS, cleartext: cfg.Cleartext})
+	cr := credentials{user: cfg.User, database: cfg.Database, settings: settings,
+		auth: cfg.Auth, tls: cfg.TLS, weakest: cfg.Weakest}
+	if cfg.Passthrough {
+		cr.client = h
+	}
+	up, err := login(limited, conn, cr)
 	if err != nil {
 		return nil, err
 	}

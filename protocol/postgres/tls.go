@@ -68,6 +68,11 @@ func UpstreamTLS(mode, host string, roots *x509.CertPool) (*tls.Config, error) {
 	return cfg, nil
 }
 
+// verifies reports whether a connection with cfg is known to end at the server.
+func verifies(cfg *tls.Config) bool {
+	return cfg != nil && (!cfg.InsecureSkipVerify || cfg.VerifyConnection != nil)
+}
+
 var errNoTLS = errors.New("the database does not offer TLS")
 
 // encryptUpstream asks the server for TLS and does the client's part.

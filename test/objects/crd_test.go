@@ -72,9 +72,12 @@ func TestAdmission(t *testing.T) {
 	}
 	for _, tt := range []struct{ name, object, want string }{
 		{"good", database(`"credential":{"username":"u","passwordSecret":{"namespace":"n","name":"s"}}`), ""},
-		{"passthrough", database(`"credential":{"passthrough":true}`), ""},
+		{"passthrough", database(`"credential":{"username":"u","passthrough":true}`), ""},
+		{"passthrough alone", database(`"credential":{"passthrough":true}`), "credential needs a username"},
+		{"passthrough with token", database(`"credential":{"username":"u","passthrough":true},"clientAuth":"token"`), "credential.passthrough cannot be combined"},
+		{"clear text to anybody", database(`"credential":{"username":"u","auth":"password"},"tls":{"mode":"require"}`), "credential.auth: password needs"},
+		{"clear text", database(`"credential":{"username":"u","auth":"password"}`), ""},
 		{"no username", database(`"credential":{"passwordFile":"/f"}`), "credential needs a username"},
-		{"both", database(`"credential":{"username":"u","passthrough":true}`), "credential needs a username"},
 		{"two sources", database(`"credential":{"username":"u","passwordFile":"/f","passwordEnv":"E"}`), "at most one of"},
 		{"a command", database(`"credential":{"username":"u","passwordCommand":["/bin/sh"]}`), "names a passwordSecret"},
 		{"unknown field", database(`"credential":{"username":"u"},"colour":"red"`), `unknown field "spec.colour"`},

@@ -18,6 +18,7 @@ import (
 	"github.com/spf13/cobra"
 	"sluicegate.io/sluice/agent"
 	"sluicegate.io/sluice/agent/credential"
+	"sluicegate.io/sluice/agent/session"
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/policy/harden"
 	"sluicegate.io/sluice/policy/mask"
@@ -281,7 +282,11 @@ func dialAdmin(ctx context.Context, db *policy.Database, given string) (*postgre
 	if err != nil {
 		return nil, fmt.Errorf("reach the database: %w", err)
 	}
-	client, err := postgres.Connect(ctx, conn, postgres.ClientConfig{User: user, Database: name, TLS: config,
+	weakest := session.Weakest(db, false)
+	if network == "unix" {
+		weakest = max(weakest, postgres.AuthMD5) // who runs this chose the socket
+	}
+	client, err := postgres.Connect(ctx, conn, postgres.ClientConfig{User: user, Database: name, TLS: config, Weakest: weakest,
 		Auth: credential.New(user, password(word), credential.Options{})})
 	if err != nil {
 		return nil, fmt.Errorf("log in at %s as %s: %w", address, user, err)
