@@ -114,7 +114,7 @@ func (r *redirector) handle(c *arrival) error {
 	switch {
 	case db != nil:
 		a.Fate, a.Database, a.Host = channel.Serve, db.Name, host
-		g.prover = rules.provers[db.Name]
+		g.provers = rules.due(db, a)
 	case rules.set.Agent().PassUnmatched:
 		a.Fate = channel.Pass
 	default:

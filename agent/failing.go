@@ -11,8 +11,7 @@ import (
 func (r *redirector) failing() map[string]string {
 	now := map[string]string{}
 	rules := r.rules.Load()
-	for _, db := range rules.set.Databases() {
-		c := &db.Credential
+	for key, c := range credentials(rules.set) {
 		if c.PasswordFile == "" && c.PasswordEnv == "" {
 			continue // a command is not run to see whether it works
 		}
@@ -21,13 +20,13 @@ func (r *redirector) failing() map[string]string {
 		cancel()
 		secret.Zero()
 		if err != nil {
-			now["credential/"+db.Name] = err.Error()
+			now["credential/"+key.String()] = err.Error()
 		}
 	}
-	for name, p := range rules.provers {
+	for key, p := range rules.provers {
 		// A Secret is not asked for to see whether it is there.
 		if err := p.Failed(); err != nil {
-			now["credential/"+name] = err.Error()
+			now["credential/"+key.String()] = err.Error()
 		}
 	}
 	if missing := r.noCA.Load(); missing != nil {

@@ -17,6 +17,7 @@ import (
 	"sluicegate.io/sluice/agent/channel"
 	"sluicegate.io/sluice/agent/credential"
 	"sluicegate.io/sluice/agent/identity"
+	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/redirect"
 )
 
@@ -57,10 +58,31 @@ type granted struct {
 	unix        redirect.UnixEndpoint // "": destination
 	cgroup      uint64
 	netns       *os.File
-	prover      *credential.Prover // nil: none
-	token       *identity.Source   // nil: none
+	provers     map[string]prover // by name of the credential
+	token       *identity.Source  // nil: none
 	dials       bucket
 	proofs      bucket
+}
+
+// prover is a credential that a connection may use, and how.
+type prover struct {
+	*credential.Prover
+	weakest  policy.AuthMethod
+	verified bool // the server shows who it is
+}
+
+// allows reports whether m may be answered. It is the redirector's own word on what
+// the proxy has decided too.
+func (p *prover) allows(m *channel.Prove) bool {
+	switch m.Method {
+	case channel.SCRAM:
+		return p.verified || m.Iterations >= credential.LeastIterations
+	case channel.MD5:
+		return p.weakest >= policy.AuthMD5
+	case channel.Cleartext:
+		return p.weakest >= policy.AuthPassword && p.verified
+	}
+	return false
 }
 
 // bucket bounds a rate.
@@ -254,24 +276,34 @@ func (h *hub) prove(ctx context.Context, m *channel.Prove) {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
 	answer := &channel.Proved{ID: m.ID}
-	g, code := h.of(m.Conn, func(g *granted) bool { return g.prover != nil && g.proofs.take(proofBurst, proofsPerSecond) })
+	g, code := h.of(m.Conn, func(g *granted) bool { return g.proofs.take(proofBurst, proofsPerSecond) })
 	if g == nil {
 		answer.Code = code
+		h.send(answer)
+		return
+	}
+	p, ok := g.provers[m.Credential]
+	if !ok || !p.allows(m) {
+		answer.Code, answer.Text = channel.Failed, "this proof is not for this connection, as the redirector knows it"
+		if ok && m.Method == channel.SCRAM {
+			answer.Text = fmt.Sprintf("a server that is not verified asks for a proof by %d iterations, and %d are the least", m.Iterations, credential.LeastIterations)
+		}
+		h.log.Warn("proof refused", "method", m.Method, "credential", m.Credential, "reason", answer.Text)
 		h.send(answer)
 		return
 	}
 	var err error
 	switch m.Method {
 	case channel.SCRAM:
-		answer.Proof, answer.Signature, err = g.prover.SCRAM(ctx, m.Salt, int(m.Iterations), m.AuthMessage)
+		answer.Proof, answer.Signature, err = p.SCRAM(ctx, m.Salt, int(m.Iterations), m.AuthMessage)
 	case channel.MD5:
 		if len(m.Salt) != 4 {
 			err = credential.ErrServer
 			break
 		}
-		answer.Answer, err = g.prover.MD5(ctx, [4]byte(m.Salt))
+		answer.Answer, err = p.MD5(ctx, [4]byte(m.Salt))
 	case channel.Cleartext:
-		answer.Answer, err = g.prover.Cleartext(ctx)
+		answer.Answer, err = p.Cleartext(ctx)
 	default:
 		err = credential.ErrServer
 	}

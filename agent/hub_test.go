@@ -13,6 +13,7 @@ import (
 
 	"sluicegate.io/sluice/agent/channel"
 	"sluicegate.io/sluice/agent/credential"
+	"sluicegate.io/sluice/policy"
 )
 
 // hostile is a proxy that was taken over: it speaks the channel, and asks for what
@@ -73,8 +74,9 @@ func TestProxyGetsOnlyWhatItIsDue(t *testing.T) {
 	defer pipe.Close()
 	defer other.Close()
 	t.Setenv("SLUICETEST_PASSWORD", "held")
-	prover := credential.New("app", &credential.Env{Name: "SLUICETEST_PASSWORD"}, credential.Options{})
-	g := &granted{destination: netip.MustParseAddrPort(l.Addr().String()), prover: prover}
+	held := credential.New("app", &credential.Env{Name: "SLUICETEST_PASSWORD"}, credential.Options{})
+	g := &granted{destination: netip.MustParseAddrPort(l.Addr().String()),
+		provers: map[string]prover{"": {held, policy.AuthMD5, true}}}
 	if err := h.give(&channel.Accepted{Fate: channel.Serve, Database: "wide"}, g, int(pipe.Fd())); err != nil {
 		t.Fatal(err)
 	}
@@ -109,6 +111,9 @@ func TestProxyGetsOnlyWhatItIsDue(t *testing.T) {
 	}
 	if got := proved(&channel.Prove{ID: 8, Conn: id}); got == channel.Done {
 		t.Error("proof without a method")
+	}
+	if got := proved(&channel.Prove{ID: 8, Conn: id, Credential: "reader", Method: channel.MD5, Salt: []byte("abcd")}); got == channel.Done {
+		t.Error("proof of a credential that is not for the connection")
 	}
 	if m := p.ask(&channel.ReadToken{ID: 9, Conn: id}).(*channel.Token); m.Code == channel.Done {
 		t.Error("a token where there is none")

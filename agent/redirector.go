@@ -9,7 +9,6 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync"
 	"sync/atomic"
@@ -45,7 +44,7 @@ type rules struct {
 	bundle     []byte
 	candidate  *cluster.Candidate // nil without a cluster
 	matcher    *matcher
-	provers    map[string]*credential.Prover // by Database
+	provers    map[credentialKey]*credential.Prover
 	loaded     time.Time
 }
 
@@ -157,7 +156,7 @@ func (r *redirector) compile(ctx context.Context, set *policy.Set, files []polic
 	}
 	old := r.rules.Load()
 	n := &rules{generation: r.generate.Add(1), set: set, bundle: data, loaded: time.Now(),
-		provers: make(map[string]*credential.Prover)}
+		provers: make(map[credentialKey]*credential.Prover)}
 	var was *matcher
 	if old != nil {
 		was = old.matcher
@@ -166,43 +165,8 @@ func (r *redirector) compile(ctx context.Context, set *policy.Set, files []polic
 	if err := socketsUsable(set); err != nil {
 		return nil, err
 	}
-	for _, db := range set.Databases() {
-		if old != nil {
-			before := old.set.Database(db.Name)
-			if p := old.provers[db.Name]; p != nil && sameCredential(&before.Credential, &db.Credential) {
-				n.provers[db.Name] = p
-				continue
-			}
-		}
-		src := source(&db.Credential)
-		if ref := db.Credential.PasswordSecret; ref != nil {
-			src = r.secretSource(*ref)
-		}
-		if src != nil {
-			n.provers[db.Name] = credential.New(db.Credential.Username, src, credential.Options{Log: r.log})
-		}
-	}
+	r.provide(n, old)
 	return n, nil
-}
-
-func sameCredential(a, b *policy.Credential) bool {
-	return a.Username == b.Username && a.PasswordFile == b.PasswordFile && a.PasswordEnv == b.PasswordEnv && sameSecret(a.PasswordSecret, b.PasswordSecret) &&
-		slices.Equal(a.PasswordCommand, b.PasswordCommand) && a.Passthrough == b.Passthrough
-}
-
-func sameSecret(a, b *policy.SecretKey) bool { return a == b || a != nil && b != nil && *a == *b }
-
-// source returns where the password of c comes from, nil for nowhere.
-func source(c *policy.Credential) credential.Source {
-	switch {
-	case c.PasswordFile != "":
-		return &credential.File{Path: c.PasswordFile}
-	case c.PasswordEnv != "":
-		return &credential.Env{Name: c.PasswordEnv}
-	case len(c.PasswordCommand) > 0:
-		return &credential.Command{Argv: c.PasswordCommand}
-	}
-	return nil
 }
 
 // capture tells the kernel what to redirect. It comes before anything is enrolled:

@@ -174,16 +174,19 @@ func (q *requests) Token(ctx context.Context, conn uint64) ([]byte, uint64, erro
 }
 
 // Prove implements session.Redirector.
-func (q *requests) Prove(conn uint64) postgres.Authenticator { return &proofs{q, conn} }
+func (q *requests) Prove(conn uint64, credential string) postgres.Authenticator {
+	return &proofs{q, conn, credential}
+}
 
 // proofs are a postgres.Authenticator: the password is not in this process.
 type proofs struct {
-	q    *requests
-	conn uint64
+	q          *requests
+	conn       uint64
+	credential string
 }
 
 func (p *proofs) ask(ctx context.Context, m channel.Prove) (*channel.Proved, error) {
-	m.Conn = p.conn
+	m.Conn, m.Credential = p.conn, p.credential
 	a, err := p.q.ask(ctx, func(id uint64) channel.Message { m.ID = id; return &m })
 	if err != nil {
 		return nil, err

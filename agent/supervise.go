@@ -202,9 +202,9 @@ func (r *redirector) facts() *channel.Facts {
 	for _, w := range r.set.Workloads() {
 		f.Workloads = append(f.Workloads, channel.Workload(w))
 	}
-	for name, p := range rules.provers {
+	for key, p := range rules.provers {
 		s := p.Stats()
-		f.Proofs[name] = channel.Proofs{Proofs: s.Proofs, CacheHits: s.CacheHits, CacheMisses: s.CacheMisses,
+		f.Proofs[key.String()] = channel.Proofs{Proofs: s.Proofs, CacheHits: s.CacheHits, CacheMisses: s.CacheMisses,
 			Reads: s.Reads, Errors: s.Errors}
 	}
 	return f

@@ -59,7 +59,9 @@ type Database struct {
 	Names      []string // dbnames that a workload may ask for; empty: any
 	TLS        TLS
 	Credential Credential
-	ClientAuth ClientAuth
+	// Credentials are further ones, which Policies name.
+	Credentials []NamedCredential
+	ClientAuth  ClientAuth
 	// ClientPasswordFile holds the placeholder of ClientSCRAM. It opens nothing but
 	// this door: the database has another password.
 	ClientPasswordFile string
@@ -114,6 +116,36 @@ type Credential struct {
 	PasswordSecret  *SecretKey
 	Passthrough     bool // workloads log in with their own credential, which is relayed
 	Auth            AuthMethod
+}
+
+// NamedCredential is one that a Policy may name.
+type NamedCredential struct {
+	Name string
+	Credential
+	Pos Position
+}
+
+// Named returns the credential of that name, "" being the Database's own. It is nil
+// if there is none.
+func (d *Database) Named(name string) *Credential {
+	if name == "" {
+		return &d.Credential
+	}
+	for i := range d.Credentials {
+		if d.Credentials[i].Name == name {
+			return &d.Credentials[i].Credential
+		}
+	}
+	return nil
+}
+
+// all returns every credential.
+func (d *Database) all() []*Credential {
+	list := []*Credential{&d.Credential}
+	for i := range d.Credentials {
+		list = append(list, &d.Credentials[i].Credential)
+	}
+	return list
 }
 
 // AuthMethod is the weakest way to prove a password that a server may ask for.

@@ -20,6 +20,7 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 		field{"databaseNames", d.texts(&db.Names, "databaseNames")},
 		field{"tls", d.tls(&db.TLS)},
 		field{"credential", noted(&credential, d.credential(&db.Credential))},
+		field{"credentials", d.credentials(&db.Credentials)},
 		field{"clientAuth", noted(&auth, choice(d, &db.ClientAuth, "clientAuth",
 			word[ClientAuth]{"trust", ClientTrust}, word[ClientAuth]{"token", ClientToken},
 			word[ClientAuth]{"scram", ClientSCRAM}))},
@@ -50,7 +51,20 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 		d.errorf(file, "clientPasswordFile is the credential's passwordFile: workloads would hold the password of the database")
 	}
 	if db.Credential.Auth == AuthPassword && !db.TLS.Verified() {
-		d.errorf(credential, "credential.auth: password needs tls.mode verify-full or verify-ca: a password in clear text goes to a server that is known only")
+		d.errorf(credential, clearNeedsTLS)
+	}
+	for i := range db.Credentials {
+		c := &db.Credentials[i]
+		switch {
+		case db.Credential.Passthrough:
+			d.problems.add(c.Pos, "credentials cannot be combined with credential.passthrough: workloads log in with their own")
+		case db.Mode == ModeRole && c.Username != db.Role.Login:
+			d.problems.add(c.Pos, "under mode: role the username of credential %q must be role.login, %q, to which its views are confined", c.Name, clip(db.Role.Login))
+		case c.Auth == AuthPassword && !db.TLS.Verified():
+			d.problems.add(c.Pos, clearNeedsTLS)
+		case c.PasswordFile != "" && c.PasswordFile == db.ClientPasswordFile:
+			d.problems.add(c.Pos, "passwordFile is the clientPasswordFile: workloads would hold the password of the database")
+		}
 	}
 	if db.Credential.Passthrough {
 		switch {
@@ -246,10 +260,36 @@ func (d *decoder) path(to *string, what string) func(ast.Node) {
 	}
 }
 
-func (d *decoder) credential(to *Credential) func(ast.Node) {
+const clearNeedsTLS = "credential.auth: password needs tls.mode verify-full or verify-ca: a password in clear text goes to a server that is known only"
+
+// credentials decodes those that Policies may name.
+func (d *decoder) credentials(to *[]NamedCredential) func(ast.Node) {
+	return func(n ast.Node) {
+		seen := map[string]bool{}
+		d.each(n, "credentials", func(e ast.Node) {
+			c := NamedCredential{Pos: d.where(e)}
+			d.credential(&c.Credential, field{"name", d.name(&c.Name, "name")})(e)
+			if _, outline := outlined(e); outline {
+				return
+			}
+			switch {
+			case c.Name == "":
+				d.errorf(e, "an entry of credentials needs a name, which Policies use")
+			case seen[c.Name]:
+				d.errorf(e, "two credentials are called %q", c.Name)
+			case c.Passthrough:
+				d.errorf(e, "passthrough is for credential: it concerns every workload")
+			}
+			seen[c.Name] = true
+			*to = append(*to, c)
+		})
+	}
+}
+
+func (d *decoder) credential(to *Credential, more ...field) func(ast.Node) {
 	return func(n ast.Node) {
 		var command []string
-		d.mapping(n, "credential", nil,
+		d.mapping(n, "credential", nil, append([]field{
 			field{"username", d.into(&to.Username, "username")},
 			field{"passwordFile", d.path(&to.PasswordFile, "passwordFile")},
 			field{"passwordEnv", d.into(&to.PasswordEnv, "passwordEnv")},
@@ -267,7 +307,7 @@ func (d *decoder) credential(to *Credential) func(ast.Node) {
 			field{"passthrough", d.flag(&to.Passthrough, "passthrough")},
 			field{"auth", choice(d, &to.Auth, "auth", word[AuthMethod]{"scram", AuthSCRAM},
 				word[AuthMethod]{"md5", AuthMD5}, word[AuthMethod]{"password", AuthPassword})},
-		)
+		}, more...)...)
 		to.PasswordCommand = command
 		sources := 0
 		for _, set := range []bool{to.PasswordFile != "", to.PasswordEnv != "", len(command) > 0, to.PasswordSecret != nil} {

@@ -15,10 +15,17 @@ func (d *decoder) policy(spec ast.Node, doc *Document) *Policy {
 		field{"budgets", d.budgets(p)},
 		field{"tests", d.tests(p)},
 		field{"enforce", d.enforce(&p.Enforce)},
+		field{"credential", func(n ast.Node) {
+			d.name(&p.Credential, "credential")(n)
+			p.places[credentialPlace] = d.where(n)
+		}},
 	)...)
 	d.named(p)
 	return p
 }
+
+// credentialPlace is where Policy.credential stands; no other reference is so called.
+const credentialPlace = "\x00credential"
 
 // grant decodes a Grant: a Policy that only allows, and that ends.
 func (d *decoder) grant(spec ast.Node, doc *Document) *Policy {

@@ -78,6 +78,7 @@ var verbs = map[string]struct {
 	"reveal":  {"now sees in clear what is tagged", "no longer sees in clear what is tagged", true},
 	"limit":   {"is now limited to", "is no longer limited to", false},
 	"budget":  {"now has the budget", "no longer has the budget", false},
+	"login":   {"now logs in with", "no longer logs in with", true},
 	"observe": {"is now only observed:", "is no longer only observed:", true},
 }
 

@@ -39,6 +39,7 @@ func (s *Set) link(p *problems) {
 				p.add(pol.place(tag), "policy %q reveals the tag %q, which none of its databases has", pol.Name, clip(tag))
 			}
 		}
+		s.linkCredential(pol, p)
 		s.linkRole(pol, p)
 		s.linkSubjects(pol, p)
 		s.linkTests(pol, p)
@@ -51,6 +52,24 @@ func (p *Policy) place(reference string) Position {
 		return at
 	}
 	return p.Pos
+}
+
+// linkCredential refuses a credential that one of the policy's Databases does not have.
+func (s *Set) linkCredential(pol *Policy, p *problems) {
+	if pol.Credential == "" {
+		return
+	}
+	for _, db := range s.databases {
+		if !pol.covers(db.Name) || db.Named(pol.Credential) != nil {
+			continue
+		}
+		var names []string
+		for i := range db.Credentials {
+			names = append(names, db.Credentials[i].Name)
+		}
+		p.add(pol.place(credentialPlace), "policy %q uses the credential %q, which Database %q does not have%s",
+			pol.Name, clip(pol.Credential), db.Name, oneOf(pol.Credential, names))
+	}
 }
 
 func addTags(tags map[string]bool, db *Database) {

@@ -43,10 +43,14 @@ const objectFiles = "/etc/sluice"
 // confine refuses what would make who may write a Database of the cluster as mighty as
 // root on every node: a command, any variable, any file.
 func (d *decoder) confine(spec ast.Node, db *Database) {
-	if len(db.Credential.PasswordCommand) > 0 || db.Credential.PasswordEnv != "" {
-		d.errorf(spec, "passwordCommand and passwordEnv are for files of configuration: an object names a passwordSecret")
+	files := []string{db.ClientPasswordFile, db.TLS.CAFile, db.TLS.CertFile, db.TLS.KeyFile}
+	for _, c := range db.all() {
+		if len(c.PasswordCommand) > 0 || c.PasswordEnv != "" {
+			d.errorf(spec, "passwordCommand and passwordEnv are for files of configuration: an object names a passwordSecret")
+		}
+		files = append(files, c.PasswordFile)
 	}
-	for _, path := range []string{db.Credential.PasswordFile, db.ClientPasswordFile, db.TLS.CAFile, db.TLS.CertFile, db.TLS.KeyFile} {
+	for _, path := range files {
 		if path != "" && (!strings.HasPrefix(path, objectFiles) || strings.Contains(path+"/", "/../")) {
 			d.errorf(spec, "the file %q is not below %s, which is what an object may name of a node: use a Secret", clip(path), objectFiles)
 		}

@@ -86,6 +86,9 @@ func (p *Policy) rights(subject, database string) []Right {
 	for _, tag := range p.Reveal {
 		add(Right{Effect: "reveal", Object: tag})
 	}
+	if p.Credential != "" {
+		add(Right{Effect: "login", Object: "credential " + p.Credential})
+	}
 	for _, l := range p.Limits.words() {
 		add(Right{Effect: "limit", Object: l})
 	}

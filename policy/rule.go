@@ -15,10 +15,13 @@ type Policy struct {
 	Rules     []Rule
 	Functions []Pattern // may be called, beyond the safe built-ins
 	Reveal    []string  // tags that the subjects see in clear
-	Limits    Limits    // of every statement
-	Budgets   []Budget
-	Tests     []Test
-	Enforce   Enforcement
+	// Credential is the name of what each of Databases is logged in to with, "" for
+	// the Database's own.
+	Credential string
+	Limits     Limits // of every statement
+	Budgets    []Budget
+	Tests      []Test
+	Enforce    Enforcement
 	// The rest is of a Grant, which is a Policy with an end.
 	Grant     bool
 	NotBefore time.Time

@@ -30,6 +30,10 @@ type View struct {
 	allowed  string
 	id       string
 
+	credential string // that a policy names, "" for the Database's own
+	namedBy    string // the first policy that does
+	clash      string // another one, which names another
+
 	mu      sync.RWMutex
 	objects map[protocol.Object]*objectRules
 	results map[question]answer
@@ -75,6 +79,13 @@ func (s *Set) view(db *database, chosen []*Policy, sub *Subject, at time.Time) *
 		sum.Write([]byte("\x00" + p.Name))
 		for _, tag := range p.Reveal {
 			v.revealed[tag] = true
+		}
+		switch {
+		case p.Credential == "" || p.Credential == v.credential:
+		case v.credential == "":
+			v.credential, v.namedBy = p.Credential, p.Name
+		case v.clash == "":
+			v.clash = p.Name
 		}
 		v.addLimits(p)
 		v.budgets = append(v.budgets, p.Budgets...)

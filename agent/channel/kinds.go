@@ -162,13 +162,14 @@ func (*Prove) files() (int, int) { return 0, 0 }
 func (m *Prove) encode(e *encoder) {
 	e.u64(m.ID)
 	e.u64(m.Conn)
+	e.text(m.Credential, maxName)
 	e.u8(uint8(m.Method))
 	e.text(string(m.Salt), maxBytes)
 	e.u32(m.Iterations)
 	e.text(string(m.AuthMessage), maxAuth)
 }
 func (m *Prove) decode(d *decoder) {
-	m.ID, m.Conn, m.Method = d.u64(), d.u64(), enum(d, Cleartext)
+	m.ID, m.Conn, m.Credential, m.Method = d.u64(), d.u64(), d.text(maxName), enum(d, Cleartext)
 	m.Salt, m.Iterations, m.AuthMessage = d.bytes(maxBytes), d.u32(), d.bytes(maxAuth)
 }
 

@@ -165,10 +165,11 @@ const (
 	Cleartext
 )
 
-// Prove asks for the proof that the credential of Conn's Database is known.
+// Prove asks for the proof that a credential of Conn's Database is known.
 type Prove struct {
 	ID          uint64
 	Conn        uint64
+	Credential  string // name of one of the Database's, "" for its own
 	Method      Method
 	Salt        []byte
 	Iterations  uint32

@@ -14,9 +14,11 @@ import (
 // Bounds of what a server may ask for. The iterations that RFC 7677 wants at
 // least are 4096; PostgreSQL's setting scram_iterations allows fewer.
 const (
+	// LeastIterations make guessing costly for whoever poses as a server to get a proof.
+	LeastIterations = 4096
+
 	saltMax     = 1 << 10
 	messageMax  = 64 << 10
-	fewIters    = 4096
 	keysMax     = 32
 	keySize     = sha256.Size
 	defaultIter = 4096
@@ -94,9 +96,9 @@ func (p *Prover) SCRAM(ctx context.Context, salt []byte, iterations int, authMes
 		p.errs.Add(1)
 		return nil, nil, fmt.Errorf("scram with %d iterations and a salt of %d bytes: %w", iterations, len(salt), ErrServer)
 	}
-	if iterations < fewIters {
+	if iterations < LeastIterations {
 		p.weak.Do(func() {
-			p.o.Log.Warn("the server stores the password with few iterations", "iterations", iterations, "recommended", fewIters)
+			p.o.Log.Warn("the server stores the password with few iterations", "iterations", iterations, "recommended", LeastIterations)
 		})
 	}
 	k, err := p.derive(ctx, salt, iterations)

@@ -67,6 +67,11 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	if why := g.adopt(rules, time.Now()); why != nil {
 		return nil, nil, why
 	}
+	if clientAuth.Token == nil { // else the token decides
+		if why := g.login(); why != nil {
+			return nil, nil, why
+		}
+	}
 	g.name = g.subject.String()
 	g.log, err = s.o.Store.Begin(g.start(st))
 	if err != nil {
@@ -76,7 +81,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 		s.o.Log.Warn("OBSERVE: this session is only watched, nothing in it is refused or masked",
 			"session", g.log.ID(), "subject", g.name, "database", db.Name)
 	}
-	auth := s.o.Redirector.Prove(c.ID)
+	auth := s.o.Redirector.Prove(c.ID, "")
 	weakest := Weakest(db, c.Unix != "")
 	g.catalog = s.catalogs.attach(catalogKey{db.Name, st.Database, c.server(db.TLS.Mode)}, source{
 		dial: dial,
@@ -88,19 +93,27 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 	s.mu.Unlock()
 	s.o.Traffic.Sessions.Add(1)
 	out := &postgres.SessionConfig{
-		Gate: g, Dial: dial, TLS: config, User: db.Credential.Username, Database: st.Database, Auth: auth, Weakest: weakest,
+		Gate: g, Dial: dial, TLS: config, Database: st.Database,
 		Epoch: g.Epoch, Blocks: s.o.Store.Waits(), ClientAuth: clientAuth,
 		Setting: g.setting, Settings: g.audit(db),
 	}
 	if db.Credential.Passthrough {
 		// What Sluice holds is for the catalog alone.
-		out.User, out.Auth, out.Weakest, out.Passthrough = st.User, nil, methods[db.Relayed()], true
+		out.User, out.Weakest, out.Passthrough = st.User, methods[db.Relayed()], true
+		g.user = st.User
+	} else {
+		g.use(out, db)
 	}
-	g.user = out.User
 	if believe := clientAuth.Token; believe != nil {
 		out.ClientAuth.Token = func(ctx context.Context, password string) *protocol.Refusal {
 			why := believe(ctx, password)
-			out.Settings = g.audit(db) // the token says more about the subject
+			if why == nil {
+				why = g.login()
+			}
+			if why == nil {
+				out.Settings = g.audit(db) // the token says more about the subject
+				g.use(out, db)
+			}
 			return why
 		}
 	}
@@ -125,6 +138,7 @@ func (g *Gate) start(st *postgres.Startup) *record.Start {
 	put("namespace", w.Namespace)
 	put("serviceAccount", w.ServiceAccount)
 	put("pod", w.Pod)
+	put("credential", g.credential)
 	if t := g.subject.Token; t != nil {
 		put("issuer", t.Issuer)
 		put("tokenSubject", t.Subject)

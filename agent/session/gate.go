@@ -15,15 +15,18 @@ import (
 
 // Gate is the [protocol.Gate] of one session.
 type Gate struct {
-	s       *Server
-	conn    Conn
-	began   time.Time
-	name    string
-	payer   string // whose budgets it spends
-	user    string // at the database
-	subject policy.Subject
-	catalog *catalog
-	log     *record.Log
+	s     *Server
+	conn  Conn
+	began time.Time
+	name  string
+	payer string // whose budgets it spends
+	user  string // at the database
+	// credential is the name of what the session is logged in with, "" for the
+	// Database's own, and for the workload's.
+	credential string
+	subject    policy.Subject
+	catalog    *catalog
+	log        *record.Log
 
 	// What the next statement is judged by, and until when.
 	rules   *Rules
@@ -59,7 +62,7 @@ type run struct {
 // adopt makes r what the next statement is judged by.
 func (g *Gate) adopt(r *Rules, now time.Time) *protocol.Refusal {
 	g.rules = r
-	g.subject.Workload = r.workload(g.subject.Workload)
+	g.subject.Workload = r.Set.Enrolled(g.subject.Workload)
 	g.payer = g.subject.Account()
 	g.view, g.until = r.Set.View(&g.subject, g.conn.Database, now)
 	g.observes.Store(g.view.Observe())
@@ -69,20 +72,6 @@ func (g *Gate) adopt(r *Rules, now time.Time) *protocol.Refusal {
 		return unavailable("a content detector is not available", err, g.s)
 	}
 	return nil
-}
-
-// workload returns w with what the configuration says of it.
-func (r *Rules) workload(w policy.Workload) policy.Workload {
-	for _, e := range r.Set.Workloads() {
-		if e.Name == w.Name {
-			w.Labels = e.Labels
-			if e.ServiceAccount != "" {
-				w.Namespace, w.ServiceAccount = e.Namespace, e.ServiceAccount
-			}
-			return w
-		}
-	}
-	return w
 }
 
 // refresh makes sure that the view is the one in force.
@@ -97,6 +86,10 @@ func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 	if rules != g.rules || !g.until.IsZero() && !now.Before(g.until) || g.tokens.changed {
 		g.tokens.changed = false
 		if why := g.adopt(rules, now); why != nil {
+			return why
+		}
+		if why := g.relogin(); why != nil {
+			g.rules = nil // so that the next statement comes here again
 			return why
 		}
 	}

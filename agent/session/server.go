@@ -27,8 +27,9 @@ import (
 type Redirector interface {
 	// Dial connects to the address that the workload dialled, from its namespace.
 	Dial(ctx context.Context, conn uint64) (net.Conn, error)
-	// Prove returns what logs in to the Database of conn.
-	Prove(conn uint64) postgres.Authenticator
+	// Prove returns what logs in to the Database of conn, with the credential of that
+	// name, or with its own if the name is "".
+	Prove(conn uint64, credential string) postgres.Authenticator
 	// Token returns the workload's token, unverified, and a version of it.
 	Token(ctx context.Context, conn uint64) (raw []byte, version uint64, err error)
 }

@@ -28,6 +28,7 @@ import (
 type redirector struct {
 	address string
 	prover  *credential.Prover
+	others  map[string]*credential.Prover // by name
 	token   atomic.Pointer[string]
 	dials   atomic.Int64
 }
@@ -38,7 +39,12 @@ func (r *redirector) Dial(ctx context.Context, _ uint64) (net.Conn, error) {
 	return d.DialContext(ctx, "tcp", r.address)
 }
 
-func (r *redirector) Prove(uint64) postgres.Authenticator { return r.prover }
+func (r *redirector) Prove(_ uint64, name string) postgres.Authenticator {
+	if name != "" {
+		return r.others[name]
+	}
+	return r.prover
+}
 
 func (r *redirector) Token(context.Context, uint64) ([]byte, uint64, error) {
 	if t := r.token.Load(); t != nil {

@@ -33,7 +33,7 @@ func (g *Gate) believe(ctx context.Context, rules *Rules, raw string) *protocol.
 	if rules == nil || rules.Verify == nil {
 		return badToken("no issuer of tokens is configured")
 	}
-	w := rules.workload(g.subject.Workload)
+	w := rules.Set.Enrolled(g.subject.Workload)
 	token, err := rules.Verify(ctx, raw, &w)
 	if err != nil {
 		g.s.o.Log.Warn("token refused", "pid", g.conn.Process.PID, "error", err)
