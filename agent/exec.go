@@ -223,9 +223,9 @@ func fromTerminal(s os.Signal) bool {
 // environment is ours without the variables that hold credentials.
 func (r *redirector) environment() []string {
 	var secret []string
-	for _, db := range r.rules.Load().set.Databases() {
-		if db.Credential.PasswordEnv != "" {
-			secret = append(secret, db.Credential.PasswordEnv)
+	for _, c := range credentials(r.rules.Load().set) {
+		if c.PasswordEnv != "" {
+			secret = append(secret, c.PasswordEnv)
 		}
 	}
 	return slices.DeleteFunc(os.Environ(), func(v string) bool {
