@@ -47,7 +47,7 @@ func (s *Server) begin(ctx context.Context, c *Conn, st *postgres.Startup) (*Gat
 
 // admit makes the Gate of a session that there is room for.
 func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules *Rules, db *policy.Database) (*Gate, *postgres.SessionConfig, *protocol.Refusal) {
-	g := &Gate{s: s, conn: *c, began: time.Now()}
+	g := &Gate{s: s, conn: *c, began: time.Now(), claimed: st.User}
 	g.conn.Net = nil
 	g.subject = policy.Subject{Process: c.Process, Workload: c.Workload}
 	if c.Token {

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -132,14 +133,13 @@ func TestPlaceholder(t *testing.T) {
 	if _, err := p.connect(); code(err) != "28P01" {
 		t.Errorf("with another password = %v, want 28P01", err)
 	}
-	for range 100 { // it is counted when the connection has ended
-		if p.traffic.Foreign.Load() > 0 {
-			break
-		}
-		time.Sleep(20 * time.Millisecond)
-	}
+	c.Close(context.Background())
+	p.ended(2)
 	if n := p.traffic.Foreign.Load(); n != 1 {
 		t.Errorf("%d foreign credentials counted, want 1", n)
+	}
+	if got := p.notices("foreign-credential"); !slices.Equal(got, []string{"app_rw by scram: the workload presented a password that is not the placeholder"}) {
+		t.Errorf("recorded: %q", got)
 	}
 	p.configure(lines, document("Policy", "p", readAll), nil)
 	if _, err := p.connect(); code(err) != "58000" {

@@ -15,12 +15,13 @@ import (
 
 // Gate is the [protocol.Gate] of one session.
 type Gate struct {
-	s     *Server
-	conn  Conn
-	began time.Time
-	name  string
-	payer string // whose budgets it spends
-	user  string // at the database
+	s       *Server
+	conn    Conn
+	began   time.Time
+	name    string
+	payer   string // whose budgets it spends
+	user    string // at the database
+	claimed string // the user that the client named
 	// credential is the name of what the session is logged in with, "" for the
 	// Database's own, and for the workload's.
 	credential string

@@ -2,8 +2,10 @@ package session_test
 
 import (
 	"context"
+	"encoding/base64"
 	"errors"
 	"os"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -112,21 +114,32 @@ func TestCredentialChangesUnderASession(t *testing.T) {
 	}
 }
 
+// tokenOf has the form of a token of a group.
+func tokenOf(group string) string {
+	return "e30." + base64.RawURLEncoding.EncodeToString([]byte(`{"iss":"https://idp.example.com","groups":["`+group+`"]}`)) + ".c2ln"
+}
+
 // What a token says decides too, when it comes as password.
 func TestCredentialByToken(t *testing.T) {
 	p := startLogins(t)
 	verify := func(_ context.Context, raw string, _ *policy.Workload) (*policy.Token, error) {
-		if raw != "support" && raw != "staff" {
+		group := ""
+		for _, g := range []string{"support", "staff"} {
+			if raw == tokenOf(g) {
+				group = g
+			}
+		}
+		if group == "" {
 			return nil, errors.New("token refused")
 		}
-		return &policy.Token{Issuer: "https://idp.example.com", Subject: "bot", Groups: []string{raw}, Expires: time.Now().Add(time.Hour)}, nil
+		return &policy.Token{Issuer: "https://idp.example.com", Subject: "bot", Groups: []string{group}, Expires: time.Now().Add(time.Hour)}, nil
 	}
 	group := func(name, credential string) string {
 		return chosen(name, `{oidc: {issuer: "https://idp.example.com", groups: [`+name+`]}}`, "  credential: "+credential)
 	}
 	p.logins("  clientAuth: token\n", verify, chosen("all", "{any: true}", ""), group("support", "reader"), group("staff", "mender"))
 	for token, want := range map[string]string{"support": "agent_col", "staff": "agent_m"} {
-		c, err := p.connectAs("anybody", token)
+		c, err := p.connectAs("anybody", tokenOf(token))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -135,9 +148,17 @@ func TestCredentialByToken(t *testing.T) {
 		}
 		c.Close(context.Background())
 	}
-	if _, err := p.connectAs("anybody", "of-the-others"); code(err) != "28000" {
+	if _, err := p.connectAs("anybody", tokenOf("others")); code(err) != "28000" {
+		t.Errorf("with another token = %v, want 28000", err)
+	}
+	if _, err := p.connectAs("postgres", "of-the-others"); code(err) != "28000" {
 		t.Errorf("with a password = %v, want 28000", err)
 	}
+	p.ended(4)
+	if got := p.notices("foreign-credential"); !slices.Equal(got, []string{"postgres by token: the workload presented a password that is no token"}) || p.traffic.Foreign.Load() != 1 {
+		t.Errorf("recorded: %q, counted %d", got, p.traffic.Foreign.Load())
+	}
+	p.keptNowhere("of-the-others")
 }
 
 // A server that has shown no certificate gets no md5 answer unless its configuration says so.

@@ -114,6 +114,27 @@ func (p *proxy) ended(n int) []record.Session {
 	return nil
 }
 
+// notices returns what was recorded as notices of a type.
+func (p *proxy) notices(kind string) []string {
+	p.t.Helper()
+	sessions, err := record.Sessions(p.dir, record.Filter{})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var all []string
+	for _, s := range sessions {
+		for e, err := range record.Read(p.dir, s.ID) {
+			if err != nil {
+				p.t.Fatal(err)
+			}
+			if n := e.Notice; n != nil && n.Type == kind {
+				all = append(all, n.Facts["user"]+" by "+n.Facts["method"]+": "+n.Text)
+			}
+		}
+	}
+	return all
+}
+
 // keptNowhere looks for a secret in the recordings and the log.
 func (p *proxy) keptNowhere(secret string) {
 	p.t.Helper()

@@ -180,10 +180,10 @@ func (s *Server) Serve(ctx context.Context, c Conn) {
 		},
 	}
 	err := s.wire.Serve(ctx, a)
-	if errors.Is(err, postgres.ErrPlaceholder) {
-		s.o.Traffic.Foreign.Add(1)
-	}
 	if g != nil {
+		if errors.Is(err, postgres.ErrPlaceholder) {
+			g.foreign("scram", "a password that is not the placeholder")
+		}
 		g.close(ctx, err)
 	} else if err != nil && ctx.Err() == nil {
 		s.o.Log.Debug("connection ended before it was a session", "error", err, "destination", c.to())

@@ -4,6 +4,7 @@ import (
 	"context"
 	"time"
 
+	"sluicegate.io/sluice/agent/identity"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -74,6 +75,9 @@ func badToken(message string) *protocol.Refusal {
 // tokenAuth returns how a client proves itself by a JWT in place of a password.
 func (g *Gate) tokenAuth(rules *Rules) func(context.Context, string) *protocol.Refusal {
 	return func(ctx context.Context, password string) *protocol.Refusal {
+		if !identity.Shaped(password) {
+			g.foreign("token", "a password that is no token")
+		}
 		why := g.believe(ctx, rules, password)
 		if why == nil {
 			why = g.adopt(rules, time.Now())
