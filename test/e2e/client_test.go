@@ -52,8 +52,10 @@ func dial(t *testing.T, s *sluicetest.Sluice, address string) *wire {
 	}
 	t.Cleanup(func() { c.Close() })
 	c.SetDeadline(time.Now().Add(60 * time.Second))
-	return &wire{c, t, pgproto3.NewFrontend(c, c)}
+	return newWire(t, c)
 }
+
+func newWire(t *testing.T, c net.Conn) *wire { return &wire{c, t, pgproto3.NewFrontend(c, c)} }
 
 // login sends the startup message and reads the answer.
 func (w *wire) login(user, database, password string) answer {
