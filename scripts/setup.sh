@@ -57,6 +57,7 @@ test)
 	want llvm llvm-strip
 	want libbpf-dev /usr/include/bpf/bpf_helpers.h
 	want python3-psycopg2 /usr/lib/python3/dist-packages/psycopg2
+	want python3-asyncpg /usr/lib/python3/dist-packages/asyncpg
 	want nodejs node nodejs
 	want npm npm
 	want default-jdk-headless javac

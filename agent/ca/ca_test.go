@@ -53,6 +53,23 @@ func TestLeafVerifies(t *testing.T) {
 	}
 }
 
+// What is on loopback is localhost too, and nothing else is. The root is not sent along.
+func TestLeafOfLoopback(t *testing.T) {
+	a := open(t, t.TempDir(), ca.Options{})
+	for addr, want := range map[string]bool{"127.0.0.1": true, "127.0.0.9": true, "::1": true, "10.1.2.3": false} {
+		leaf, err := a.Leaf("db", netip.MustParseAddr(addr), "localhost.localdomain")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := leaf.Leaf.VerifyHostname("localhost") == nil; got != want {
+			t.Errorf("a leaf for %s is localhost: %v, want %v", addr, got, want)
+		}
+		if len(leaf.Certificate) != 1 || leaf.Leaf.Subject.CommonName != "db" {
+			t.Errorf("%d certificates, of %s", len(leaf.Certificate), leaf.Leaf.Subject.CommonName)
+		}
+	}
+}
+
 func TestReopenAndRotate(t *testing.T) {
 	dir := t.TempDir()
 	a := open(t, dir, ca.Options{})

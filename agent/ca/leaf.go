@@ -78,6 +78,10 @@ func (a *Authority) issue(names []string, addr netip.Addr, now time.Time) (*tls.
 	case addr.IsValid():
 		template.Subject.CommonName = addr.String()
 	}
+	if addr.IsLoopback() && !slices.Contains(names, "localhost") {
+		// Java sends no name without a dot, and some clients of an address ask for this name.
+		template.DNSNames = append(slices.Clip(names), "localhost")
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, a.cert, key.Public(), a.key)
 	if err != nil {
 		return nil, err
@@ -86,7 +90,8 @@ func (a *Authority) issue(names []string, addr netip.Addr, now time.Time) (*tls.
 	if err != nil {
 		return nil, err
 	}
-	return &tls.Certificate{Certificate: [][]byte{der, a.cert.Raw}, PrivateKey: key, Leaf: leaf}, nil
+	// Without the root, as servers have it: who trusts it has it.
+	return &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key, Leaf: leaf}, nil
 }
 
 // dnsName reports whether s is a host name of letters, digits, hyphens,

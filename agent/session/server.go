@@ -196,16 +196,36 @@ func (s *Server) leaf(c *Conn) *tls.Config {
 	if s.o.Leaf == nil || c.Unix != "" {
 		return nil
 	}
-	destination, host := c.Destination.Addr(), c.Host
+	destination := c.Destination.Addr()
+	hosts := s.names(c)
 	return &tls.Config{
 		MinVersion: tls.VersionTLS12,
 		GetCertificate: func(h *tls.ClientHelloInfo) (*tls.Certificate, error) {
-			if host == "" {
-				return s.o.Leaf(h.ServerName, destination)
-			}
-			return s.o.Leaf(h.ServerName, destination, host)
+			return s.o.Leaf(h.ServerName, destination, hosts...)
 		},
 	}
+}
+
+// maxNames bounds what a certificate carries.
+const maxNames = 32
+
+// names returns the names under which the Database of c is configured, that of the
+// destination first: not every client says by which of them it connects.
+func (s *Server) names(c *Conn) []string {
+	var all []string
+	if c.Host != "" {
+		all = append(all, c.Host)
+	}
+	if r := s.rules.Load(); r != nil {
+		if db := r.Set.Database(c.Database); db != nil {
+			for _, e := range db.Endpoints {
+				if e.Host != "" && e.Host != c.Host && len(all) < maxNames {
+					all = append(all, e.Host)
+				}
+			}
+		}
+	}
+	return all
 }
 
 // Session is what status shows of a session that goes on.

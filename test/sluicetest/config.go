@@ -49,6 +49,7 @@ type Database struct {
 	Password string // held by Sluice in a file that Start makes; "" for any
 	TLS      string // mode, default disable
 	CA       string
+	Login    string // goes before the username of credential, such as "passthrough: true, "
 	Extra    string // further lines of spec, indented by two
 }
 
@@ -70,9 +71,9 @@ spec:
   protocol: postgres
   endpoints: ["%s"]
   tls: {mode: %s%s}
-  credential: {username: %s, passwordFile: %s}
+  credential: {%susername: %s, passwordFile: %s}
   %s
-`, d.Name, d.Endpoint, tls, ca, d.Username, file, strings.TrimSpace(d.Extra))
+`, d.Name, d.Endpoint, tls, ca, d.Login, d.Username, file, strings.TrimSpace(d.Extra))
 }
 
 // Shop is a Database in front of s, with the corpus's sensitive columns.

@@ -72,6 +72,18 @@ public final class Session {
                 return "ok";
             });
         }
+        String[][] verify = {{"verify-full", "127.0.0.1", "TRUSTED_CA"}, {"verify-full-name", "localhost", "TRUSTED_CA"}, {"verify-untrusted", "127.0.0.1", "UNTRUSTED_CA"}};
+        for (String[] v : verify) {
+            report(v[0], () -> {
+                String url = "jdbc:postgresql://" + v[1] + ":" + env("PGPORT") + "/" + env("PGDATABASE") + "?sslmode=verify-full&sslrootcert=" + env(v[2]);
+                try {
+                    DriverManager.getConnection(url, env("PGUSER"), env("PGPASSWORD")).close();
+                } catch (PSQLException e) {
+                    return e.getSQLState() + " " + e.getMessage();
+                }
+                return "ok";
+            });
+        }
         Connection c = connect("sslmode=disable");
         report("select", () -> one(c, "SELECT 1+1"));
         report("simple-mode", () -> {

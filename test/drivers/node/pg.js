@@ -1,5 +1,6 @@
 // A session of node-postgres. See package drivers.
 'use strict'
+const fs = require('node:fs')
 const { Client } = require('pg')
 const Cursor = require('pg-cursor')
 const copy = require('pg-copy-streams')
@@ -22,6 +23,15 @@ async function main () {
   for (const [mode, ssl] of Object.entries(modes)) {
     await report('connect-' + mode, async () => {
       const c = new Client({ ssl })
+      await c.connect()
+      await c.end()
+      return 'ok'
+    })
+  }
+  const verify = { 'verify-full': ['127.0.0.1', 'TRUSTED_CA'], 'verify-full-name': ['localhost', 'TRUSTED_CA'], 'verify-untrusted': ['127.0.0.1', 'UNTRUSTED_CA'] }
+  for (const [step, [host, root]] of Object.entries(verify)) {
+    await report(step, async () => {
+      const c = new Client({ host, ssl: { ca: fs.readFileSync(process.env[root]) } })
       await c.connect()
       await c.end()
       return 'ok'

@@ -1,5 +1,6 @@
 // A session of postgres.js. See package drivers.
 'use strict'
+const fs = require('node:fs')
 const postgres = require('postgres')
 
 async function report (name, step) {
@@ -21,6 +22,18 @@ async function main () {
       const sql = postgres({ ssl, max: 1, onnotice: () => {} })
       await sql`SELECT 1`
       await sql.end()
+      return 'ok'
+    })
+  }
+  const verify = { 'verify-full': ['127.0.0.1', 'TRUSTED_CA'], 'verify-full-name': ['localhost', 'TRUSTED_CA'], 'verify-untrusted': ['127.0.0.1', 'UNTRUSTED_CA'] }
+  for (const [step, [host, root]] of Object.entries(verify)) {
+    await report(step, async () => {
+      const sql = postgres({ host, ssl: { ca: fs.readFileSync(process.env[root]), rejectUnauthorized: true }, max: 1, onnotice: () => {} })
+      try {
+        await sql`SELECT 1`
+      } finally {
+        await sql.end()
+      }
       return 'ok'
     })
   }

@@ -24,6 +24,13 @@ func main() {
 		}
 		report("connect-"+mode, "ok", err)
 	}
+	for _, v := range [][3]string{{"verify-full", "127.0.0.1", "TRUSTED_CA"}, {"verify-full-name", "localhost", "TRUSTED_CA"}, {"verify-untrusted", "127.0.0.1", "UNTRUSTED_CA"}} {
+		conn, err := pgx.Connect(ctx, fmt.Sprintf("host=%s sslmode=verify-full sslrootcert=%s", v[1], os.Getenv(v[2])))
+		if err == nil {
+			conn.Close(ctx)
+		}
+		report(v[0], "ok", err)
+	}
 	conn, err := pgx.Connect(ctx, "")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

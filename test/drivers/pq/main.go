@@ -24,6 +24,14 @@ func main() {
 		}
 		report("connect-"+mode, "ok", err)
 	}
+	for _, v := range [][3]string{{"verify-full", "127.0.0.1", "TRUSTED_CA"}, {"verify-full-name", "localhost", "TRUSTED_CA"}, {"verify-untrusted", "127.0.0.1", "UNTRUSTED_CA"}} {
+		db, err := sql.Open("postgres", fmt.Sprintf("host=%s sslmode=verify-full sslrootcert=%s", v[1], os.Getenv(v[2])))
+		if err == nil {
+			err = db.PingContext(ctx)
+			db.Close()
+		}
+		report(v[0], "ok", err)
+	}
 	db, err := sql.Open("postgres", "sslmode=disable")
 	if err != nil {
 		fmt.Fprintln(os.Stderr, err)

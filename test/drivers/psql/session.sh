@@ -3,6 +3,10 @@
 for mode in disable prefer require; do
 	echo "connect-$mode: $(PGSSLMODE=$mode psql -XAtc 'SELECT 1' 2>&1)"
 done
+verify() { echo "$1: $(psql -XAtc 'SELECT 1' "host=$2 sslmode=verify-full sslrootcert=$3" 2>&1 | paste -sd' ' -)"; }
+verify verify-full 127.0.0.1 "$TRUSTED_CA"
+verify verify-full-name localhost "$TRUSTED_CA"
+verify verify-untrusted 127.0.0.1 "$UNTRUSTED_CA"
 q() { psql -XAt -F '|' -v ON_ERROR_STOP=1 "$@" 2>&1; }
 code() { psql -XAt -v VERBOSITY=verbose -c "$1" 2>&1 | grep -E '^(ERROR|DETAIL)' | sed -e 's/^ERROR:  \([0-9A-Z]*\):.*/\1/' -e 's/^DETAIL:  //' | paste -sd'|' -; }
 one() { paste -sd, -; }

@@ -1,4 +1,5 @@
 """A session of psycopg (3). See package drivers."""
+import os
 import threading
 import time
 
@@ -24,6 +25,13 @@ for mode in "disable", "prefer", "require":
         connect(sslmode=mode).close()
         return "ok"
     report("connect-" + mode, once)
+
+for step, host, root in (("verify-full", "127.0.0.1", "TRUSTED"), ("verify-full-name", "localhost", "TRUSTED"),
+                         ("verify-untrusted", "127.0.0.1", "UNTRUSTED")):
+    def once(host=host, root=root):
+        connect(host=host, sslmode="verify-full", sslrootcert=os.environ[root + "_CA"]).close()
+        return "ok"
+    report(step, once)
 
 conn = connect()
 
