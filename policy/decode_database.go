@@ -283,8 +283,17 @@ func (d *decoder) credentials(to *[]NamedCredential) func(ast.Node) {
 			seen[c.Name] = true
 			*to = append(*to, c)
 		})
+		if s, ok := outlined(n); ok {
+			s.MaxItems = maxCredentials
+		}
+		if len(*to) > maxCredentials {
+			d.errorf(n, "credentials has %d entries, and %d are the most", len(*to), maxCredentials)
+		}
 	}
 }
+
+// maxCredentials bounds the list, as API servers want it.
+const maxCredentials = 64
 
 func (d *decoder) credential(to *Credential, more ...field) func(ast.Node) {
 	return func(n ast.Node) {
