@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"reflect"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -106,6 +107,8 @@ type proxy struct {
 	store    *record.Store
 	server   *session.Server
 	verifier atomic.Pointer[identity.Verifier]
+	believed []policy.Issuer // what verifier was made of
+	roots    [][]byte
 	facts    atomic.Pointer[channel.Facts]
 	draining atomic.Bool
 	catalogs latest
@@ -248,20 +251,31 @@ func (p *proxy) adopt(data []byte) error {
 // issuers returns what believes tokens, nil if no issuer is configured.
 func (p *proxy) issuers(set *policy.Set, material map[string][]byte) (*identity.Verifier, error) {
 	configured := set.Agent().Issuers
-	if len(configured) == 0 {
-		return nil, nil
-	}
+	var trusted [][]byte
 	var all []identity.Issuer
 	for n, i := range configured {
 		name := i.CAFile
 		if name == "" {
 			name = session.SystemRoots
 		}
+		trusted = append(trusted, material[name])
 		roots := x509.NewCertPool()
 		roots.AppendCertsFromPEM(material[name])
-		all = append(all, identity.Issuer{URL: i.Issuer, Audiences: []string{i.Audience}, Client: p.requests.issuerClient(n, roots)})
+		all = append(all, identity.Issuer{URL: i.Issuer, Audiences: []string{i.Audience}, Required: i.Claims, Groups: i.Groups,
+			Client: p.requests.issuerClient(n, roots)})
 	}
-	return identity.NewVerifier(all, identity.Options{})
+	if old := p.verifier.Load(); reflect.DeepEqual(configured, p.believed) && reflect.DeepEqual(trusted, p.roots) {
+		return old, nil // with the keys that it has: an issuer may be down when something else changes
+	}
+	v := (*identity.Verifier)(nil)
+	if len(configured) > 0 {
+		var err error
+		if v, err = identity.NewVerifier(all, identity.Options{}); err != nil {
+			return nil, err
+		}
+	}
+	p.believed, p.roots = configured, trusted
+	return v, nil
 }
 
 // open makes what lives as long as the process.

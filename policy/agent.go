@@ -1,6 +1,7 @@
 package policy
 
 import (
+	"fmt"
 	"slices"
 	"time"
 )
@@ -95,6 +96,39 @@ type Issuer struct {
 	Issuer   string
 	Audience string
 	CAFile   string
+	// Claims are required: each must be there and equal the value, or hold it if it
+	// is a list.
+	Claims map[string]string
+	Groups string // claim that lists the groups, default: groups
+}
+
+// Believes reports whether a token that was verified before is still one that the
+// Agent's issuers say. It does not look at its time.
+func (s *Set) Believes(t *Token) bool {
+	return slices.ContainsFunc(s.agent.Issuers, func(i Issuer) bool {
+		if i.Issuer != t.Issuer || !slices.Contains(t.Audience, i.Audience) {
+			return false
+		}
+		for name, want := range i.Claims {
+			if !ClaimIs(t.Claims[name], want) {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// ClaimIs reports whether a claim is want, or a list that has it.
+func ClaimIs(claim any, want string) bool {
+	switch c := claim.(type) {
+	case string:
+		return c == want
+	case bool, float64:
+		return fmt.Sprint(c) == want
+	case []any:
+		return slices.ContainsFunc(c, func(e any) bool { s, ok := e.(string); return ok && s == want })
+	}
+	return false
 }
 
 // Log is how the daemon logs.

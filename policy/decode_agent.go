@@ -168,6 +168,8 @@ func (d *decoder) issuer(n ast.Node) Issuer {
 		}},
 		field{"audience", d.into(&i.Audience, "audience")},
 		field{"caFile", d.path(&i.CAFile, "caFile")},
+		field{"claims", d.labels(&i.Claims, "claims")},
+		field{"groupsClaim", d.into(&i.Groups, "groupsClaim")},
 	)
 	return i
 }

@@ -163,7 +163,7 @@ func (v *Verifier) verify(ctx context.Context, raw string, w *policy.Workload) (
 		return nil, fmt.Errorf("%w: it has no subject", ErrToken)
 	}
 	for name, want := range b.Required {
-		if !holds(claims[name], want) {
+		if !policy.ClaimIs(claims[name], want) {
 			return nil, fmt.Errorf("%w: claim %q is not what is required", ErrToken, name)
 		}
 	}
@@ -217,21 +217,6 @@ func (v *Verifier) checkTimes(id *oidc.IDToken, claims map[string]any) error {
 		}
 	}
 	return nil
-}
-
-// holds says whether a claim is want, or a list that has it.
-func holds(claim any, want string) bool {
-	switch c := claim.(type) {
-	case string:
-		return c == want
-	case bool:
-		return fmt.Sprint(c) == want
-	case float64:
-		return fmt.Sprint(c) == want
-	case []any:
-		return slices.ContainsFunc(c, func(e any) bool { s, ok := e.(string); return ok && s == want })
-	}
-	return false
 }
 
 // stringsOf returns a claim that is a string or a list of them.

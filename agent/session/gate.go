@@ -36,6 +36,7 @@ type Gate struct {
 	until   time.Time     // zero: no end
 	lapses  uint64
 	tokens  tokenState
+	byToken bool // the client's password was its token
 	changes bool // DDL ran in the open transaction
 
 	number     uint64
@@ -79,6 +80,9 @@ func (g *Gate) adopt(r *Rules, now time.Time) *protocol.Refusal {
 func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 	now := time.Now()
 	rules := g.s.rules.Load()
+	if t := g.subject.Token; t != nil && rules != g.rules && !rules.Set.Believes(t) {
+		g.forgetToken()
+	}
 	if g.conn.Token {
 		if why := g.freshToken(ctx, rules, now); why != nil {
 			return why
@@ -94,6 +98,9 @@ func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 			return why
 		}
 	}
+	if why := g.lapsed(now); why != nil {
+		return why
+	}
 	return g.spentOut(now)
 }
 
@@ -101,7 +108,7 @@ func (g *Gate) refresh(ctx context.Context) *protocol.Refusal {
 // rules, another catalog, another token, or one of them has come to its end.
 func (g *Gate) Epoch() uint64 {
 	if !g.until.IsZero() && !time.Now().Before(g.until) ||
-		g.conn.Token && (g.subject.Token == nil || !time.Now().Before(g.subject.Token.Expires)) {
+		(g.conn.Token || g.byToken) && (g.subject.Token == nil || !time.Now().Before(g.subject.Token.Expires)) {
 		g.lapses++
 	}
 	// Each counts upwards, so that their sum never comes back to what it was.

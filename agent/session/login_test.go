@@ -56,6 +56,13 @@ func startLogins(t *testing.T) *proxy {
 	return p
 }
 
+const believing = `---
+apiVersion: sluicegate.io/v1alpha1
+kind: Agent
+metadata: {name: a}
+spec: {oidc: [{issuer: "https://idp.example.com", audience: sluice}]}
+`
+
 const who = "SELECT current_user::text"
 
 func TestCredentialOfAPolicy(t *testing.T) {
@@ -132,12 +139,12 @@ func TestCredentialByToken(t *testing.T) {
 		if group == "" {
 			return nil, errors.New("token refused")
 		}
-		return &policy.Token{Issuer: "https://idp.example.com", Subject: "bot", Groups: []string{group}, Expires: time.Now().Add(time.Hour)}, nil
+		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Groups: []string{group}, Expires: time.Now().Add(time.Hour)}, nil
 	}
 	group := func(name, credential string) string {
 		return chosen(name, `{oidc: {issuer: "https://idp.example.com", groups: [`+name+`]}}`, "  credential: "+credential)
 	}
-	p.logins("  clientAuth: token\n", verify, chosen("all", "{any: true}", ""), group("support", "reader"), group("staff", "mender"))
+	p.logins("  clientAuth: token\n", verify, believing, chosen("all", "{any: true}", ""), group("support", "reader"), group("staff", "mender"))
 	for token, want := range map[string]string{"support": "agent_col", "staff": "agent_m"} {
 		c, err := p.connectAs("anybody", tokenOf(token))
 		if err != nil {
@@ -159,6 +166,68 @@ func TestCredentialByToken(t *testing.T) {
 		t.Errorf("recorded: %q, counted %d", got, p.traffic.Foreign.Load())
 	}
 	p.keptNowhere("of-the-others")
+}
+
+// A session that a token opened ends with it: when it expires, and when its issuer is
+// not believed any more.
+func TestTokenOfASessionLapses(t *testing.T) {
+	p := startLogins(t)
+	expires := time.Now().Add(time.Hour)
+	verify := func(_ context.Context, raw string, _ *policy.Workload) (*policy.Token, error) {
+		if raw != tokenOf("support") {
+			return nil, errors.New("token refused")
+		}
+		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Claims: map[string]any{"tier": "gold"}, Expires: expires}, nil
+	}
+	any := chosen("all", "{any: true}", "")
+	const text = "SELECT name FROM app.customers WHERE id = $1"
+	for name, change := range map[string]func(){
+		"it expires": func() { time.Sleep(time.Until(expires) + 20*time.Millisecond) },
+		"its issuer goes": func() {
+			p.logins("  clientAuth: token\n", verify, strings.Replace(believing, "idp.example.com", "other.example.com", 1), any)
+		},
+		"it is for others": func() {
+			p.logins("  clientAuth: token\n", verify, strings.Replace(believing, "audience: sluice", "audience: other", 1), any)
+		},
+		"a claim is wanted": func() {
+			p.logins("  clientAuth: token\n", verify, strings.Replace(believing, "audience: sluice", "audience: sluice, claims: {tier: iron}", 1), any)
+		},
+		"": func() {
+			p.logins("  clientAuth: token\n", verify, strings.Replace(believing, "audience: sluice", "audience: sluice, claims: {tier: gold}", 1), any)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			p.logins("  clientAuth: token\n", verify, believing, any)
+			expires = time.Now().Add(time.Hour)
+			if name == "it expires" {
+				expires = time.Now().Add(time.Second)
+			}
+			c, err := p.connectAs("anybody", tokenOf("support"))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer c.Close(context.Background())
+			for range 2 { // pgx keeps it prepared, which is judged anew all the same
+				if _, err := one(c, text, 1); err != nil {
+					t.Fatal(err)
+				}
+			}
+			change()
+			_, err = one(c, text, 1)
+			if name == "" {
+				if err != nil {
+					t.Errorf("after a change that leaves it: %v", err)
+				}
+				return
+			}
+			if code(err) != "28000" {
+				t.Errorf("then = %v, want 28000", err)
+			}
+			if _, err := one(c, text, 1); err == nil {
+				t.Error("the session goes on")
+			}
+		})
+	}
 }
 
 // A server that has shown no certificate gets no md5 answer unless its configuration says so.

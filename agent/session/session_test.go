@@ -316,11 +316,11 @@ func TestTokens(t *testing.T) {
 	expires := time.Now().Add(700 * time.Millisecond)
 	p.use(`  subjects: [{oidc: {issuer: "https://idp.example.com", groups: [support]}}]
   rules: [{name: read, effect: allow, actions: [select], on: [app.customers]}]
-`, func(_ context.Context, raw string, _ *policy.Workload) (*policy.Token, error) {
+`+believing, func(_ context.Context, raw string, _ *policy.Workload) (*policy.Token, error) {
 		if raw != "good" {
 			return nil, errors.New("token refused")
 		}
-		return &policy.Token{Issuer: "https://idp.example.com", Subject: "bot", Groups: []string{"support"}, Expires: expires}, nil
+		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Groups: []string{"support"}, Expires: expires}, nil
 	})
 	p.conn.Token = true
 	if _, err := p.connect(); code(err) != "28000" {

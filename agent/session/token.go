@@ -55,9 +55,7 @@ func (g *Gate) freshToken(ctx context.Context, rules *Rules, now time.Time) *pro
 		return g.tokens.why
 	}
 	if g.subject.Token != nil {
-		g.subject.Token = nil
-		g.tokens.changed = true
-		g.tokens.version++
+		g.forgetToken()
 	}
 	g.tokens.tried = now
 	g.tokens.why = g.readToken(ctx, rules)
@@ -65,6 +63,21 @@ func (g *Gate) freshToken(ctx context.Context, rules *Rules, now time.Time) *pro
 		g.tokens.why.Fatal = false
 	}
 	return g.tokens.why
+}
+
+func (g *Gate) forgetToken() {
+	g.subject.Token = nil
+	g.tokens.changed = true
+	g.tokens.version++
+}
+
+// lapsed ends a session that a token opened, once that one has expired or is no longer
+// believed. The client has no way to send another.
+func (g *Gate) lapsed(now time.Time) *protocol.Refusal {
+	if t := g.subject.Token; !g.byToken || t != nil && now.Before(t.Expires) {
+		return nil
+	}
+	return badToken("the token that this session was opened with has expired, or is no longer believed")
 }
 
 func badToken(message string) *protocol.Refusal {
@@ -80,6 +93,7 @@ func (g *Gate) tokenAuth(rules *Rules) func(context.Context, string) *protocol.R
 		}
 		why := g.believe(ctx, rules, password)
 		if why == nil {
+			g.byToken = true
 			why = g.adopt(rules, time.Now())
 			g.name = g.subject.String()
 		}

@@ -8,11 +8,13 @@ import (
 	"crypto/rand"
 	"encoding/json"
 	"encoding/pem"
+	"fmt"
 	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"sync"
 	"testing"
 	"time"
 
@@ -26,15 +28,30 @@ const Audience = "sluice"
 type Provider struct {
 	URL    string
 	CAFile string // of its certificate
-	key    *ecdsa.PrivateKey
+
+	mu   sync.Mutex
+	keys []key // published, the newest first
+	made int
+	down bool
+	asks int
+}
+
+type key struct {
+	id      string
+	private *ecdsa.PrivateKey
 }
 
 // Start runs a provider until t ends.
 func Start(t testing.TB) *Provider {
 	t.Helper()
-	p := &Provider{key: newKey(t)}
+	p := &Provider{}
+	p.Rotate(t)
 	mux := http.NewServeMux()
 	mux.HandleFunc("/.well-known/openid-configuration", func(w http.ResponseWriter, _ *http.Request) {
+		if p.Down() {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
 		json.NewEncoder(w).Encode(map[string]any{
 			"issuer": p.URL, "jwks_uri": p.URL + "/keys",
 			"authorization_endpoint": p.URL + "/auth", "token_endpoint": p.URL + "/token",
@@ -42,9 +59,18 @@ func Start(t testing.TB) *Provider {
 		})
 	})
 	mux.HandleFunc("/keys", func(w http.ResponseWriter, _ *http.Request) {
-		json.NewEncoder(w).Encode(jose.JSONWebKeySet{Keys: []jose.JSONWebKey{
-			{Key: p.key.Public(), KeyID: "k1", Algorithm: string(jose.ES256), Use: "sig"},
-		}})
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		p.asks++
+		if p.down {
+			http.Error(w, "down", http.StatusServiceUnavailable)
+			return
+		}
+		var set jose.JSONWebKeySet
+		for _, k := range p.keys {
+			set.Keys = append(set.Keys, jose.JSONWebKey{Key: k.private.Public(), KeyID: k.id, Algorithm: string(jose.ES256), Use: "sig"})
+		}
+		json.NewEncoder(w).Encode(set)
 	})
 	server := httptest.NewTLSServer(mux)
 	t.Cleanup(server.Close)
@@ -60,13 +86,50 @@ func Start(t testing.TB) *Provider {
 // Token returns a token that is good for an hour, with claims added or replaced.
 func (p *Provider) Token(t testing.TB, claims map[string]any) string {
 	t.Helper()
-	return sign(t, p.key, p.claims(claims))
+	p.mu.Lock()
+	k := p.keys[0]
+	p.mu.Unlock()
+	return sign(t, k, p.claims(claims))
+}
+
+// Rotate makes a new key, which signs from now on. The one before stays published.
+func (p *Provider) Rotate(t testing.TB) {
+	t.Helper()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.made++
+	p.keys = append([]key{{fmt.Sprint("k", p.made), newKey(t)}}, p.keys...)
+	p.keys = p.keys[:min(2, len(p.keys))]
+}
+
+// SetDown has the provider answer with an error, or not any more.
+func (p *Provider) SetDown(down bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.down = down
+}
+
+// Down tells what SetDown said last.
+func (p *Provider) Down() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.down
+}
+
+// Asked returns how often somebody asked for the keys.
+func (p *Provider) Asked() int {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.asks
 }
 
 // Forged returns a token that says the same, signed by somebody else.
 func (p *Provider) Forged(t testing.TB, claims map[string]any) string {
 	t.Helper()
-	return sign(t, newKey(t), p.claims(claims))
+	p.mu.Lock()
+	id := p.keys[0].id
+	p.mu.Unlock()
+	return sign(t, key{id, newKey(t)}, p.claims(claims))
 }
 
 func (p *Provider) claims(more map[string]any) map[string]any {
@@ -87,12 +150,12 @@ func newKey(t testing.TB) *ecdsa.PrivateKey {
 	return key
 }
 
-func sign(t testing.TB, key *ecdsa.PrivateKey, claims map[string]any) string {
+func sign(t testing.TB, k key, claims map[string]any) string {
 	payload, err := json.Marshal(claims)
 	if err != nil {
 		t.Fatal(err)
 	}
-	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: key, KeyID: "k1"}}, nil)
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: k.private, KeyID: k.id}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
