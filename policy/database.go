@@ -3,6 +3,7 @@ package policy
 import (
 	"net/netip"
 	"strings"
+	"time"
 )
 
 // Enforcement says whether decisions take effect. The zero value enforces.
@@ -66,6 +67,7 @@ type Database struct {
 	// this door: the database has another password.
 	ClientPasswordFile string
 	AuditAs            string // setting of the server's session that names the subject, "" for none
+	Pool               Pool
 	Sensitive          []Sensitive
 	Clear              []Pattern // columns that are known to be harmless, whatever Unlabelled says
 	Unlabelled         Unlabelled
@@ -180,6 +182,16 @@ func (d *Database) Relayed() AuthMethod {
 		return AuthMD5
 	}
 	return d.Credential.Auth
+}
+
+// Pool says whether sessions of the server that are logged in are kept for the next
+// client that is alike in everything. The zero value keeps none.
+type Pool struct {
+	Sessions bool          // mode: session
+	Idle     time.Duration // how long one waits for a client
+	Age      time.Duration // how long after its login it is used
+	Max      int           // that wait and are alike
+	Total    int           // that wait, in all
 }
 
 // SecretKey is one value of a Secret in the cluster.

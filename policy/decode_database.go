@@ -6,6 +6,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/goccy/go-yaml/ast"
@@ -13,7 +14,7 @@ import (
 
 func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 	db := &Database{Name: doc.Name, Pos: doc.Pos}
-	auth, file, credential := spec, spec, spec
+	auth, file, credential, pool := spec, spec, spec, spec
 	d.mapping(spec, "Database.spec", required{"protocol", "endpoints", "credential"},
 		field{"protocol", choice(d, &db.Protocol, "protocol", word[string]{"postgres", "postgres"})},
 		field{"endpoints", d.endpoints(&db.Endpoints)},
@@ -26,6 +27,7 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 			word[ClientAuth]{"scram", ClientSCRAM}))},
 		field{"clientPasswordFile", noted(&file, d.path(&db.ClientPasswordFile, "clientPasswordFile"))},
 		field{"auditAs", d.auditAs(&db.AuditAs)},
+		field{"pool", noted(&pool, d.pool(&db.Pool))},
 		field{"sensitive", d.sensitive(&db.Sensitive)},
 		field{"clear", d.patterns(&db.Clear, "clear", shapeColumn)},
 		field{"unlabelled", choice(d, &db.Unlabelled, "unlabelled",
@@ -72,6 +74,8 @@ func (d *decoder) database(spec ast.Node, doc *Document) *Database {
 			d.errorf(auth, "clientAuth cannot be combined with credential.passthrough: the database itself authenticates the workload")
 		case db.TLS.CertFile != "":
 			d.errorf(credential, "credential.passthrough cannot be combined with tls.certFile: the certificate would log in whoever connects")
+		case db.Pool.Sessions:
+			d.errorf(pool, "pool cannot be combined with credential.passthrough: each session of the server is then the workload's own login")
 		}
 	}
 	return db
@@ -91,6 +95,29 @@ func (d *decoder) auditAs(to *string) func(ast.Node) {
 		if *to != "" && *to != "application_name" && (!customSetting.MatchString(*to) || len(*to) > 63) {
 			d.errorf(n, "auditAs is application_name, or a setting of your own such as sluice.subject")
 		}
+	}
+}
+
+// pool reads how sessions of the server are kept.
+func (d *decoder) pool(to *Pool) func(ast.Node) {
+	return func(n ast.Node) {
+		p := Pool{Idle: 30 * time.Second, Age: 10 * time.Minute, Max: 20, Total: 200}
+		d.mapping(n, "pool", required{"mode"},
+			field{"mode", choice(d, &p.Sessions, "pool mode", word[bool]{"none", false}, word[bool]{"session", true})},
+			field{"idle", d.duration(&p.Idle, "idle")},
+			field{"age", d.duration(&p.Age, "age")},
+			field{"max", number(d, &p.Max, "max", 1, 10_000)},
+			field{"total", number(d, &p.Total, "total", 1, 10_000)},
+		)
+		switch {
+		case p.Idle > time.Hour:
+			d.errorf(n, "pool: idle is at most 1h, since each idle session takes a connection of the server")
+		case p.Age > 24*time.Hour:
+			d.errorf(n, "pool: age is at most 24h, since a role's own settings and rights to log in are read at login")
+		case p.Max > p.Total:
+			d.errorf(n, "pool: max, of sessions that are alike, is larger than total")
+		}
+		*to = p
 	}
 }
 

@@ -220,6 +220,7 @@ type Plan struct {
 	Limits    Limits
 	Sensitive bool // touches a sensitive column: errors and notices pass redacted
 	Observed  bool // would have been refused, but enforce is observe
+	Resets    bool // what it leaves in its session is certain to be taken back by DISCARD ALL
 	Free      bool // whatever the server makes of it passes: nothing is enforced, or nothing is to be protected
 }
 

@@ -63,6 +63,7 @@ type analysis struct {
 	sensitive   bool
 	changesPath bool              // runs set_config of search_path
 	calls       bool              // runs code that may do so
+	leaves      bool              // runs code that may leave something in the session
 	cascaded    []protocol.Access // writes of foreign keys, whose rows nobody counts
 	tag         string
 	refused     *protocol.Refusal // a use of a masked column, told after what rights say

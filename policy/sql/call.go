@@ -36,7 +36,7 @@ func (a *analysis) functions(f []string, at int32) []*Function {
 	case 1:
 		all = a.c.ResolveFunction(a.path, f[0])
 		if a.userFunction(f[0]) {
-			a.byPath = true
+			a.byPath, a.leaves = true, true // whichever it is
 			a.needPath(at)
 		}
 	case 3:
@@ -73,6 +73,7 @@ func (a *analysis) allowed(all []*Function, x *pg.FuncCall, at int32) {
 		if f.Volatility == "v" {
 			a.volatile = true
 		}
+		a.runsCode(f)
 		if f.System() && safeFunction(f) || a.listed(f) {
 			// It may set search_path for good, unless it has no body in SQL. One that
 			// is IMMUTABLE and does, lies about more than that.
@@ -131,6 +132,7 @@ func (a *analysis) allowedCode(f *Function, of string) {
 	if f == nil {
 		a.missing("42883", -1, "%s runs a function that is not known", of)
 	}
+	a.runsCode(f)
 	if f.System() && safeFunction(f) || f.Language == "c" || f.Language == "internal" || a.listed(f) {
 		return
 	}

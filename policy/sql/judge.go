@@ -283,6 +283,7 @@ func (a *analysis) describe(p *protocol.Plan, o outcome) {
 	}
 	p.Effect.Moves = a.calls || a.changesPath && p.Effect.Kind != protocol.ChangesPath
 	p.Returns = o.returns
+	p.Resets = a.resets(&p.Statement)
 	p.Sensitive = a.sensitive
 	p.Columns = a.described(o.columns)
 	if o.copy != nil {
