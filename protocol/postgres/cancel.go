@@ -95,6 +95,13 @@ func (s *Server) serveCancel(ctx context.Context, scope string, body []byte) {
 // cancelUpstream sends a CancelRequest with the real key, and waits until the
 // server has taken it.
 func (s *session) cancelUpstream(ctx context.Context) {
+	s.mu.Lock()
+	late := s.core.retired // the server's session is another client's by now
+	s.core.cancelled = true
+	s.mu.Unlock()
+	if late {
+		return
+	}
 	ctx, stop := context.WithTimeout(ctx, 10*time.Second)
 	defer stop()
 	conn, err := s.cfg.Dial(ctx)

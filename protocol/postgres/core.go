@@ -78,6 +78,15 @@ type core struct {
 	cancel    bool   // the driver is to have the server cancel what it runs
 	runs      []*run // to be used again
 
+	// Of a session whose server's may be kept.
+	keeps     bool
+	spoiled   bool        // a statement may have left what a reset does not take back
+	cancelled bool        // a CancelRequest was sent to the server
+	retired   bool        // the client has left, and the server's session stays
+	quiet     func() bool // nothing of the server is on its way to the client
+	reported  func(name, value string)
+	discarded func(why Discard)
+
 	lastRun uint64
 	ended   *ending
 }

@@ -136,7 +136,9 @@ func (c *core) drain() step {
 func (c *core) message(kind byte, b []byte) step {
 	if kind == 'X' {
 		c.terminated = true
-		c.toServer.pass(b)
+		if !c.retires() {
+			c.toServer.pass(b)
+		}
 		return stepMore
 	}
 	if c.counting != notCounting {

@@ -136,6 +136,7 @@ func (c *core) parse(b, body []byte) step {
 	if len(j.Plans) > 1 {
 		return c.refuse('P', text, &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"})
 	}
+	c.spoil(j, nil) // planning runs functions too
 	st := &statement{name: string(name), text: text, types: types, judgement: j, view: c.view(), segment: c.segment}
 	if j.Text == text {
 		c.toServer.pass(b)

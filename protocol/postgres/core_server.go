@@ -193,6 +193,9 @@ func (c *core) parameter(b, body []byte) {
 		c.end(why, why)
 		return
 	}
+	if c.keeps {
+		c.reported(string(name), string(value))
+	}
 	c.toClient.pass(b)
 }
 

@@ -24,6 +24,7 @@ import (
 //	/*rows=N*/ /*bytes=N*/ /*millis=N*/ /*affected=N*/ limits
 //	/*scan*/      first column is looked into: "secret" becomes "***"
 //	/*shape*/     the shape is refused
+//	/*stays*/     leaves what a reset does not take back
 type gate struct {
 	mu       sync.Mutex
 	calls    []string
@@ -105,6 +106,10 @@ func (g *gate) judge(q *protocol.Query) *protocol.Judgement {
 	}
 	for _, s := range tree.Stmts {
 		p := plan(s.Stmt, j.Text)
+		p.Resets = !strings.Contains(q.Text, "/*stays*/")
+		if p.Effect.Inner != nil {
+			p.Effect.Inner.Resets = p.Resets
+		}
 		p.Sensitive = strings.Contains(q.Text, "/*sensitive*/")
 		for _, m := range limitPattern.FindAllStringSubmatch(q.Text, -1) {
 			n, _ := strconv.ParseInt(m[2], 10, 64)

@@ -187,6 +187,7 @@ func (c *core) current(kind byte, st *statement) (*statement, step) {
 		return st, stepMore
 	}
 	again := &statement{name: st.name, text: st.text, types: st.types, judgement: j, view: c.view(), segment: c.segment}
+	c.spoil(j, nil)
 	c.await(expect{reply: replyClose, hidden: true, oldSt: st})
 	c.toServer.message('C', []byte{'S'}, []byte(st.name), []byte{0})
 	c.parseMessage(again)
@@ -402,6 +403,7 @@ func (c *core) begun() *protocol.Refusal {
 // launch notes what follows from r being on its way to the server.
 func (c *core) launch(r *run) {
 	r.view = c.view()
+	c.spoil(r.Judgement, r.Inner)
 	for i := range r.Judgement.Plans {
 		e := &r.Judgement.Plans[i].Effect
 		if e.MovesNames() || i < len(r.Inner) && r.Inner[i] != nil && r.Inner[i].Effect.MovesNames() {

@@ -35,6 +35,13 @@ type upstream struct {
 	status byte
 	rest   []byte // read beyond the first ReadyForQuery
 	major  int    // of server_version, 0 if it is not told
+
+	// Of one that a pool may keep.
+	fd       int // in place of conn, -1: conn
+	born     time.Time
+	asked    bool              // whether logins have a trigger
+	settings map[string]string // as reported at the login
+	now      map[string]string // ... and since
 }
 
 // login logs in on conn, which it closes if that fails. The error is a Refusal
@@ -62,7 +69,7 @@ func login(ctx context.Context, conn net.Conn, cr credentials) (up *upstream, er
 		}
 		conn = t
 	}
-	l := &loginState{credentials: cr, conn: conn, up: &upstream{conn: conn}}
+	l := &loginState{credentials: cr, conn: conn, up: &upstream{conn: conn, fd: -1, born: time.Now(), settings: make(map[string]string)}}
 	if cr.client != nil {
 		l.pass = &passthrough{h: cr.client}
 		if deadline, ok := ctx.Deadline(); ok {
@@ -186,6 +193,7 @@ func (l *loginState) message(ctx context.Context, kind byte, body []byte) (bool,
 		if string(name) == "server_version" {
 			l.up.major = major(value)
 		}
+		l.up.settings[string(name)] = string(value)
 		l.up.hello = appendMessage(l.up.hello, 'S', body, "", "")
 		return false, nil
 	case 'K':

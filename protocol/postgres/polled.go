@@ -87,13 +87,15 @@ func (se *session) poll(client net.Conn) *polled {
 	if p.c.fd = detach(client); p.c.fd < 0 {
 		return nil
 	}
-	if p.s.fd = detach(se.up.conn); p.s.fd < 0 {
+	if p.s.fd = se.up.detach(); p.s.fd < 0 {
 		unix.Close(p.c.fd)
 		return nil
 	}
 	// From here on no other epoll knows these sockets.
 	client.Close()
-	se.up.conn.Close()
+	if se.lease != nil {
+		se.core.quiet = func() bool { return len(p.s.pending()) == 0 && len(p.s.ahead) == 0 && !p.got.valid && p.core.toClient.empty() }
+	}
 	p.c.readable, p.c.writable, p.s.readable, p.s.writable = true, true, true, true
 	p.s.ahead, se.server.ahead = se.server.ahead, nil
 	se.held.alone()
@@ -116,7 +118,11 @@ func (p *polled) wait() {
 func (p *polled) close() {
 	p.c.release()
 	p.s.release()
-	unix.Close(p.s.fd)
+	if p.kept {
+		p.up.fd = p.s.fd
+	} else {
+		unix.Close(p.s.fd)
+	}
 	if p.clock != nil {
 		p.clock.Stop()
 	}
@@ -320,6 +326,9 @@ func (p *polled) settle() {
 	switch {
 	case at.ended != nil:
 		p.finish(at.ended.err, at.ended.refusal)
+	case p.core.terminated && p.core.retired:
+		p.kept = true
+		p.finish(nil, nil)
 	case p.core.terminated:
 		p.s.shut()
 		p.deaf = true
@@ -347,7 +356,13 @@ func (p *polled) clientEnded(err error) {
 	// It may still read: the server is told the same, and says what it has to.
 	p.mu.Lock()
 	p.core.clientDone = true
+	retired := len(p.c.pending()) == 0 && p.core.retires()
 	p.mu.Unlock()
+	if retired {
+		p.kept = true
+		p.finish(nil, nil)
+		return
+	}
 	p.s.shut()
 	p.deaf = true
 	p.linger(0)

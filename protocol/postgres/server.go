@@ -25,11 +25,12 @@ type Options struct {
 
 // Server holds what sessions share: the cancel keys, the counters, the buffers
 // and the event loops, which end soon after the last session. So it need not be
-// stopped.
+// stopped, but for FlushPool where a Pool is used.
 type Server struct {
 	opts  Options
 	keys  registry
 	loops loops
+	pool  pool
 	// Stats counts what all sessions did; read it with its Load methods.
 	Stats Stats
 }
@@ -57,7 +58,9 @@ func NewServer(opts Options) *Server {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
-	return &Server{opts: opts}
+	s := &Server{opts: opts}
+	s.pool.stats = &s.Stats
+	return s
 }
 
 // Accepted is one connection of a workload, and how to find out what to do with it.
@@ -121,6 +124,9 @@ type SessionConfig struct {
 	Settings []Setting
 
 	ClientAuth ClientAuth
+
+	// Pool lets the server's session outlive the client's. Nil: it does not.
+	Pool *Pool
 
 	// Blocks says that the Gate blocks as a rule, as one does that waits for a disk
 	// with every statement. Such a session gets goroutines of its own.

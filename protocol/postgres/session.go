@@ -19,6 +19,8 @@ type session struct {
 	srv   *Server
 	cfg   *SessionConfig
 	up    *upstream
+	lease *lease // nil: the server's session ends with this one
+	kept  bool   // it does not
 	scope string
 	pid   uint32
 	key   []byte
@@ -37,6 +39,7 @@ type session struct {
 	gone   bool       // writing to the client has failed
 	late   []byte     // notices for when middle is over
 
+	stopped chan struct{} // closed when the server's side has ended, where goroutines drive
 	done    chan struct{} // closed when the session is over, whoever found out
 	once    sync.Once
 	err     error
@@ -71,7 +74,7 @@ func (s *Server) Serve(ctx context.Context, a Accepted) error {
 		return fmt.Errorf("startup: %w", err)
 	}
 	if !wake() {
-		se.up.conn.Close()
+		se.up.close()
 		return context.Cause(ctx)
 	}
 	return se.run(ctx, h)
@@ -79,6 +82,7 @@ func (s *Server) Serve(ctx context.Context, a Accepted) error {
 
 // open does everything between the startup packet and the session.
 func (s *Server) open(ctx context.Context, a Accepted, h *hello) (*session, error) {
+	generation := s.pool.generation.Load() // of before the rules are read
 	cfg, why := a.Open(ctx, h.startup)
 	if why != nil {
 		return nil, why
@@ -92,6 +96,15 @@ func (s *Server) open(ctx context.Context, a Accepted, h *hello) (*session, erro
 	settings, why := judgeSettings(h.startup.Settings, cfg.Settings, cfg.Setting)
 	if why != nil {
 		return nil, why
+	}
+	lease := cfg.lease(generation, settings)
+	if lease != nil {
+		if up := s.pool.take(lease); up != nil {
+			if lease.Reused != nil {
+				lease.Reused()
+			}
+			return &session{srv: s, cfg: cfg, up: up, lease: lease, scope: a.Scope}, nil
+		}
 	}
 	limited, stop := context.WithTimeout(ctx, s.opts.ConnectTimeout)
 	defer stop()
@@ -112,7 +125,7 @@ func (s *Server) open(ctx context.Context, a Accepted, h *hello) (*session, erro
 	if err != nil {
 		return nil, err
 	}
-	return &session{srv: s, cfg: cfg, up: up, scope: a.Scope}, nil
+	return &session{srv: s, cfg: cfg, up: up, lease: lease, scope: a.Scope}, nil
 }
 
 // run runs the session proper.
@@ -124,7 +137,7 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	defer stop(nil)
 	se.held = newHeld(ctx, se.client)
 	defer se.held.close()
-	se.wake, se.done = make(chan struct{}, 1), make(chan struct{})
+	se.wake, se.stopped, se.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	se.core = newCore(&guarded{se.cfg.Gate, se.held}, &s.opts, &s.Stats)
 	se.core.scanner, _ = se.cfg.Gate.(protocol.Scanner)
 	se.core.notify = se.notify
@@ -132,6 +145,12 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	if se.cfg.Epoch != nil {
 		se.core.epoch = se.cfg.Epoch
 		se.core.lastEpoch = se.cfg.Epoch()
+	}
+	if se.lease != nil {
+		se.core.keeps = true
+		se.core.quiet = func() bool { return true } // retire makes sure
+		se.core.reported = se.up.reported
+		se.core.discarded = func(why Discard) { s.Stats.PoolDiscards[why].Add(1) }
 	}
 	key := s.keys.add(se, se.up.pid, h.keyVersion(se.up))
 	defer s.keys.remove(se)
@@ -143,15 +162,22 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	first = append(first, se.up.hello...)
 	first = appendMessage(first, 'K', binary.BigEndian.AppendUint32(nil, se.up.pid), key, "")
 	first = appendMessage(first, 'Z', []byte{se.up.status}, "", "")
-	se.up.hello = nil
+	if se.lease == nil {
+		se.up.hello = nil
+	}
 	s.Stats.Opened.Add(1)
 	s.Stats.Sessions.Add(1)
 	defer s.Stats.Sessions.Add(-1)
-	var p *polled
 	if _, err := h.conn.Write(first); err != nil {
-		se.end(err, nil)
-	} else {
-		p = se.poll(h.conn)
+		se.up.close()
+		return err
+	}
+	p := se.poll(h.conn)
+	if p == nil && se.up.fd >= 0 {
+		if err := se.up.open(); err != nil {
+			return fmt.Errorf("server: %w", err)
+		}
+		se.server.conn, se.server.raw = se.up.conn, rawOf(se.up.conn)
 	}
 	unhook := context.AfterFunc(ctx, func() {
 		se.end(context.Cause(ctx), &protocol.Refusal{Code: "57P01", Message: "terminating connection: Sluice is stopping"})
@@ -160,7 +186,7 @@ func (se *session) run(ctx context.Context, h *hello) error {
 		p.wait()
 	} else {
 		var both sync.WaitGroup
-		both.Go(se.fromServer)
+		both.Go(func() { defer close(se.stopped); se.fromServer() })
 		se.fromClient()
 		both.Wait()
 		se.end(nil, nil)
@@ -174,6 +200,10 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	se.server.release()
 	se.mu.Unlock()
 	se.cancels.Wait()
+	if se.kept {
+		se.up.shut()
+		s.pool.put(se.lease, se.up)
+	}
 	return se.err
 }
 
@@ -196,7 +226,9 @@ func (se *session) end(err error, why *protocol.Refusal) {
 			se.out.Unlock()
 		}
 		close(se.done)
-		se.server.conn.Close()
+		if !se.kept {
+			se.up.close()
+		}
 		if why != nil || err == nil {
 			drainAndClose(se.client.conn)
 		} else {
@@ -249,6 +281,9 @@ func (se *session) fromClient() {
 			case ended != nil:
 				se.end(ended.err, ended.refusal)
 				return
+			case c.terminated && c.retired:
+				se.retire()
+				return
 			case c.terminated:
 				se.server.closeWrite()
 				se.linger(0)
@@ -293,7 +328,12 @@ func (se *session) clientEnded(err error) {
 		// It may still read: the server is told the same, and says what it has to.
 		se.mu.Lock()
 		se.core.clientDone = true
+		retired := len(se.client.pending()) == 0 && se.core.retires()
 		se.mu.Unlock()
+		if retired {
+			se.retire()
+			return
+		}
 		se.server.closeWrite()
 		se.linger(0)
 		return
@@ -388,7 +428,11 @@ func (se *session) toClient(between bool) {
 func (se *session) serverEnded(err error) {
 	se.mu.Lock()
 	over := se.core.terminated || se.core.ended != nil
+	retired := se.core.retired
 	se.mu.Unlock()
+	if retired {
+		return // retire made it stop
+	}
 	select {
 	case <-se.done:
 		return

@@ -17,4 +17,8 @@ type Stats struct {
 	Refusals        atomic.Int64 // statements that were not forwarded
 	Limited         atomic.Int64 // statements ended for a limit
 	Violations      atomic.Int64 // sessions ended for a protocol violation, by either side
+	PoolIdle        atomic.Int64 // sessions of servers that wait for a client now, or are being reset
+	PoolHits        atomic.Int64 // clients served by one of them
+	PoolMisses      atomic.Int64 // clients for whom there was none
+	PoolDiscards    [Discards]atomic.Int64
 }

@@ -35,15 +35,20 @@ type stream struct {
 
 // newStream returns a stream of conn that begins with rest.
 func newStream(conn net.Conn, rest []byte) *stream {
-	s := &stream{conn: conn, ahead: rest}
-	switch c := conn.(type) {
-	case *net.TCPConn:
-		s.raw, _ = c.SyscallConn()
-	case *net.UnixConn:
-		s.raw, _ = c.SyscallConn()
-	}
+	s := &stream{conn: conn, raw: rawOf(conn), ahead: rest}
 	s.readable = s.tryRead
 	return s
+}
+
+// rawOf returns the socket of a connection whose bytes are those on it, else nil.
+func rawOf(conn net.Conn) (raw syscall.RawConn) {
+	switch c := conn.(type) {
+	case *net.TCPConn:
+		raw, _ = c.SyscallConn()
+	case *net.UnixConn:
+		raw, _ = c.SyscallConn()
+	}
+	return raw
 }
 
 // pending are the bytes that were read and not consumed.
