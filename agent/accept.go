@@ -115,6 +115,9 @@ func (r *redirector) handle(c *arrival) error {
 	case db != nil:
 		a.Fate, a.Database, a.Host = channel.Serve, db.Name, host
 		g.provers = rules.due(db, a)
+		if db.Pool.Sessions {
+			a.Passwords = versions(g.provers)
+		}
 	case rules.set.Agent().PassUnmatched:
 		a.Fate = channel.Pass
 	default:

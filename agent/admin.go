@@ -19,6 +19,7 @@ import (
 	"sluicegate.io/sluice/agent/record"
 	"sluicegate.io/sluice/agent/session"
 	"sluicegate.io/sluice/agent/tally"
+	"sluicegate.io/sluice/protocol/postgres"
 )
 
 // Status is what `sluice status` shows.
@@ -214,6 +215,14 @@ func (p *proxy) count() {
 	p.traffic.Limited.Store(uint64(w.Limited.Load()))
 	p.traffic.Violations.Store(uint64(w.Violations.Load()))
 	p.traffic.Cancels.Store(uint64(w.Cancels.Load()))
+	p.traffic.PoolIdle.Store(w.PoolIdle.Load())
+	p.traffic.PoolHits.Store(uint64(w.PoolHits.Load()))
+	p.traffic.PoolMisses.Store(uint64(w.PoolMisses.Load()))
+	for why := range w.PoolDiscards {
+		if n := w.PoolDiscards[why].Load(); n > 0 {
+			p.traffic.PoolDiscards.Set(postgres.Discard(why).String(), uint64(n))
+		}
+	}
 	p.traffic.JudgementHits.Store(c.Hits)
 	p.traffic.JudgementMisses.Store(c.Misses)
 }

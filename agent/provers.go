@@ -1,6 +1,9 @@
 package agent
 
 import (
+	"fmt"
+	"hash/fnv"
+	"maps"
 	"slices"
 
 	"sluicegate.io/sluice/agent/channel"
@@ -92,4 +95,14 @@ func (n *rules) due(db *policy.Database, a *channel.Accepted) map[string]prover 
 		add(db.Credentials[i].Name, &db.Credentials[i].Credential)
 	}
 	return all
+}
+
+// versions tells apart the passwords that there are now. A login that has begun with
+// others is not to serve who comes later.
+func versions(all map[string]prover) uint64 {
+	h := fnv.New64a()
+	for _, name := range slices.Sorted(maps.Keys(all)) {
+		fmt.Fprintf(h, "%q %d ", name, all[name].Version())
+	}
+	return h.Sum64() | 1
 }

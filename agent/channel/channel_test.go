@@ -23,7 +23,7 @@ func messages() []channel.Message {
 			Conn: 9, Fate: channel.Serve, Database: "shop", Host: "db.internal",
 			Destination: netip.MustParseAddrPort("10.0.0.1:5432"), Client: netip.MustParseAddrPort("[::1]:4711"),
 			PID: 42, UID: 1000, User: "alice", Exe: "/usr/bin/psql", Cgroup: "/x", CgroupID: 12,
-			At: time.Hour, Workload: "exec", Token: true,
+			At: time.Hour, Workload: "exec", Token: true, Passwords: 7,
 		},
 		&channel.Dialled{ID: 3, Code: channel.Done},
 		&channel.Dialled{ID: 3, Code: channel.Timeout, Text: "nobody there"},

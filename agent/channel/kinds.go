@@ -33,6 +33,7 @@ func (m *Accepted) encode(e *encoder) {
 		token = 1
 	}
 	e.u8(token)
+	e.u64(m.Passwords)
 }
 
 func (m *Accepted) decode(d *decoder) {
@@ -56,6 +57,7 @@ func (m *Accepted) decode(d *decoder) {
 	m.Namespace = d.text(maxName)
 	m.Account = d.text(maxName)
 	m.Token = enum(d, uint8(1)) == 1
+	m.Passwords = d.u64()
 }
 
 // Trim empties what does not fit into the message: a fact that is too long to be

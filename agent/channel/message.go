@@ -75,6 +75,9 @@ type Accepted struct {
 	Namespace string
 	Account   string // service account
 	Token     bool   // there is a token to read
+	// Passwords tells apart what passwords there were, where sessions of the server may
+	// be kept. It says nothing else of them. 0: it is not known.
+	Passwords uint64
 }
 
 // Dialled answers Dial, with the connected socket unless Code says otherwise.

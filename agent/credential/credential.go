@@ -109,6 +109,22 @@ func (p *Prover) Cleartext(ctx context.Context) (string, error) {
 	return string(s.Reveal()), nil
 }
 
+// Version returns the version of the password as it is now, 0 if there is none to be had
+// soon. It changes when the password does.
+func (p *Prover) Version() uint64 {
+	ctx, cancel := context.WithTimeout(context.Background(), versionTimeout)
+	defer cancel()
+	s, version, err := p.src.Password(ctx)
+	if err != nil {
+		return 0
+	}
+	s.Zero()
+	return version
+}
+
+// versionTimeout bounds how long a connection waits for a command to tell the password.
+const versionTimeout = 2 * time.Second
+
 // Failed returns why a source that is far away had no answer when a login last asked
 // it, nil for any other source. It asks nobody.
 func (p *Prover) Failed() error {

@@ -323,6 +323,26 @@ func TestRotation(t *testing.T) {
 	wg.Wait()
 }
 
+// The version of a Prover is that of the password which is there, and 0 where none is.
+func TestVersion(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "password")
+	p := credential.New("user", &credential.File{Path: path}, credential.Options{})
+	if v := p.Version(); v != 0 {
+		t.Errorf("version %d of no password", v)
+	}
+	seen := map[uint64]bool{0: true}
+	for _, password := range []string{"one", "two", "one"} {
+		if err := os.WriteFile(path, []byte(password), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		v := p.Version()
+		if seen[v] || p.Version() != v {
+			t.Errorf("%s: version %d, then %d; seen %v", password, v, p.Version(), seen)
+		}
+		seen[v] = true
+	}
+}
+
 func BenchmarkSCRAM(b *testing.B) {
 	path := filepath.Join(b.TempDir(), "p")
 	os.WriteFile(path, []byte("pencil"), 0o600)

@@ -96,6 +96,7 @@ func (s *Server) admit(ctx context.Context, c *Conn, st *postgres.Startup, rules
 		Gate: g, Dial: dial, TLS: config, Database: st.Database,
 		Epoch: g.Epoch, Blocks: s.o.Store.Waits(), ClientAuth: clientAuth,
 		Setting: g.setting, Settings: g.audit(db),
+		Pool: g.pool(db),
 	}
 	if db.Credential.Passthrough {
 		// What Sluice holds is for the catalog alone.

@@ -175,6 +175,7 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 	}
 	for i := range j.Plans {
 		if j.Plans[i].Statement.Tag == protocol.TagDatabase {
+			g.s.wire.FlushPool()
 			g.s.catalogs.leave(ctx, g.catalog.key.address)
 		}
 	}

@@ -90,6 +90,7 @@ func (s *Server) Swap(r *Rules) {
 	}
 	s.rules.Store(r)
 	s.epoch.Add(1)
+	s.wire.FlushPool() // another password, destination or identity may hold now
 	for _, k := range s.catalogs.list() {
 		s.check(k.key.resource, k.known.Load())
 	}
@@ -98,8 +99,12 @@ func (s *Server) Swap(r *Rules) {
 // Rules returns what is in force, nil before the first Swap.
 func (s *Server) Rules() *Rules { return s.rules.Load() }
 
-// Run keeps the catalogs of databases in use fresh until ctx is done.
-func (s *Server) Run(ctx context.Context) error { return s.catalogs.run(ctx) }
+// Run keeps the catalogs of databases in use fresh until ctx is done, and closes then
+// what was kept for later.
+func (s *Server) Run(ctx context.Context) error {
+	defer s.wire.FlushPool()
+	return s.catalogs.run(ctx)
+}
 
 // Wire returns the counters of the codec.
 func (s *Server) Wire() *postgres.Stats { return &s.wire.Stats }
@@ -129,7 +134,8 @@ type Conn struct {
 	CgroupID    uint64
 	Process     policy.Process
 	Workload    policy.Workload
-	Token       bool // the workload has a token
+	Token       bool   // the workload has a token
+	Passwords   uint64 // tells apart what passwords there were when it came, 0: not known
 }
 
 // to names where the workload wanted to go.

@@ -80,6 +80,17 @@ func (c *Names) Add(name string, n uint64) {
 	p.Add(n)
 }
 
+// Set makes n what was counted for name, where another counts.
+func (c *Names) Set(name string, n uint64) {
+	c.mu.RLock()
+	p := c.counts[name]
+	c.mu.RUnlock()
+	if p == nil {
+		p = c.slow(name)
+	}
+	p.Store(n)
+}
+
 func (c *Names) slow(name string) *atomic.Uint64 {
 	c.mu.Lock()
 	defer c.mu.Unlock()

@@ -41,6 +41,11 @@ type Traffic struct {
 	Cancels    atomic.Uint64 // cancel requests that found a statement
 	Unanswered Names         // requests to the redirector that failed: dial, proof, token
 
+	PoolIdle     atomic.Int64  // sessions of servers that wait for a client now
+	PoolHits     atomic.Uint64 // clients for whom there was one
+	PoolMisses   atomic.Uint64
+	PoolDiscards Names // sessions that were closed and not kept, by reason: a fixed word
+
 	JudgementHits   atomic.Uint64 // in the cache of judgements
 	JudgementMisses atomic.Uint64
 	CatalogLoads    atomic.Uint64

@@ -248,6 +248,9 @@ func (a *analysis) relationFor(rv *pg.RangeVar, action protocol.Action) *Relatio
 		}
 		a.noRelation(schema, rv.Relname, rv.Location, action)
 	}
+	if _, open := a.v.Open(); open && !a.c.sole(r.Name) {
+		a.leaves = true // nobody asks for the path there, so it may be another one
+	}
 	if a.pins == nil {
 		a.pins = make(map[*pg.RangeVar]*Relation)
 	}

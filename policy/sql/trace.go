@@ -27,7 +27,6 @@ func (a *analysis) resets(st *protocol.Statement) bool {
 	if a.leaves || !traceless[st.Tag] {
 		return false
 	}
-	_, open := a.v.Open()
 	for i := range st.Accesses {
 		x := &st.Accesses[i]
 		switch x.Action {
@@ -39,9 +38,6 @@ func (a *analysis) resets(st *protocol.Statement) bool {
 		rel := a.c.Relation(x.Object.Schema, x.Object.Name)
 		if x.Object.Kind != protocol.Relation || rel == nil || !a.c.plain(rel, 0) {
 			return false
-		}
-		if open && !rel.System() && !a.c.sole(rel.Name) {
-			return false // nobody asks for the path there, so it may be another one
 		}
 	}
 	return true
