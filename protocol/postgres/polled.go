@@ -94,7 +94,9 @@ func (se *session) poll(client net.Conn) *polled {
 	// From here on no other epoll knows these sockets.
 	client.Close()
 	if se.lease != nil {
-		se.core.quiet = func() bool { return len(p.s.pending()) == 0 && len(p.s.ahead) == 0 && !p.got.valid && p.core.toClient.empty() }
+		se.core.quiet = func() bool {
+			return len(p.s.pending()) == 0 && len(p.s.ahead) == 0 && !p.got.valid && p.core.toClient.empty()
+		}
 	}
 	p.c.readable, p.c.writable, p.s.readable, p.s.writable = true, true, true, true
 	p.s.ahead, se.server.ahead = se.server.ahead, nil

@@ -89,7 +89,7 @@ type kept struct {
 // lease returns the right that a client's session has, given the generation that was
 // there before its rules were read.
 func (c *SessionConfig) lease(generation uint64, settings []Setting) *lease {
-	if c.Pool == nil {
+	if c.Pool == nil || c.Passthrough {
 		return nil
 	}
 	h := sha256.New()
