@@ -18,6 +18,7 @@ type benchCase struct {
 	// from PGHOST and PGPORT.
 	command func(self string) []string
 	value   func(output string) (float64, error)
+	pooled  bool // Sluice keeps sessions of the server
 }
 
 func cases(s settings) []benchCase {
@@ -35,6 +36,10 @@ func cases(s settings) []benchCase {
 	}
 	all = append(all, benchCase{
 		name: "connections (pgbench -S -C c=8)", unit: "1/s",
+		command: func(string) []string { return pgbench(s, 8, "-C") },
+		value:   tps,
+	}, benchCase{
+		name: "connections, pool: session", unit: "1/s", pooled: true,
 		command: func(string) []string { return pgbench(s, 8, "-C") },
 		value:   tps,
 	})
@@ -72,6 +77,7 @@ func tps(output string) (float64, error) {
 // what runs, a second result tells the processor time of what is in between.
 func (st *stage) measure(ctx context.Context, c benchCase, rounds int) ([]result, error) {
 	r := []result{{Case: c.name, Unit: c.unit}, {Case: "processor time, " + c.name, Unit: "µs/tx"}}
+	st.pooled = c.pooled
 	values, processor := map[string][]float64{}, map[string][]float64{}
 	for range rounds {
 		for _, p := range st.paths {

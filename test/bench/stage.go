@@ -32,6 +32,7 @@ type stage struct {
 	server *pgtest.Server
 	paths  []path
 	config string
+	pooled bool // the case is for the configuration that has a pool
 	binary string
 	stops  []func()
 }
@@ -197,7 +198,8 @@ func (st *stage) writeConfig() error {
 	if err := os.WriteFile(password, []byte(st.server.Password()+"\n"), 0o600); err != nil {
 		return err
 	}
-	text := fmt.Sprintf(`apiVersion: sluicegate.io/v1alpha1
+	text := func(pool string) string {
+		return fmt.Sprintf(`apiVersion: sluicegate.io/v1alpha1
 kind: Database
 metadata: {name: bench}
 spec:
@@ -205,6 +207,7 @@ spec:
   endpoints: ["%s"]
   tls: {mode: disable}
   credential: {username: app_rw, passwordFile: %s}
+  pool: {mode: %s}
   sensitive:
     - {tag: ssn, columns: ["bench.people.ssn"], mask: {keepLast: 4}}
 ---
@@ -222,12 +225,20 @@ kind: Agent
 metadata: {name: bench}
 spec:
   record: {sync: interval}
-`, st.server.Addr(), password)
-	return os.WriteFile(st.config, []byte(text), 0o644)
+`, st.server.Addr(), password, pool)
+	}
+	if err := os.WriteFile(st.config, []byte(text("none")), 0o644); err != nil {
+		return err
+	}
+	return os.WriteFile(st.config+".pool", []byte(text("session")), 0o644)
 }
 
 func (st *stage) throughSluice(ctx context.Context, name string, args ...string) *exec.Cmd {
-	all := append([]string{"exec", "--config", st.config, "--state", filepath.Join(st.dir, "state"), "--", name}, args...)
+	config := st.config
+	if st.pooled {
+		config += ".pool"
+	}
+	all := append([]string{"exec", "--config", config, "--state", filepath.Join(st.dir, "state"), "--", name}, args...)
 	cmd := exec.CommandContext(ctx, st.binary, all...)
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.WaitDelay = 10 * time.Second
