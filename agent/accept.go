@@ -111,7 +111,11 @@ func (r *redirector) handle(c *arrival) error {
 	g := &granted{destination: o.Destination, unix: c.unix, netns: c.netns}
 	rules := r.rules.Load()
 	db, host := r.database(rules, c)
+	if why := r.podFacts(target.Pod, facts, a, g); why != "" {
+		db, a.Reason = nil, why
+	}
 	switch {
+	case a.Reason != "":
 	case db != nil:
 		a.Fate, a.Database, a.Host = channel.Serve, db.Name, host
 		g.provers = rules.due(db, a)

@@ -59,6 +59,9 @@ func Run(ctx context.Context, o Options) error {
 	if err := r.enroll(); err != nil {
 		return err
 	}
+	if err := r.openPods(); err != nil {
+		return err
+	}
 	if err := errors.Join(r.openMetrics(), r.openAdmin()); err != nil {
 		return err
 	}

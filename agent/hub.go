@@ -141,6 +141,9 @@ func (h *hub) forget(id uint64) {
 		return
 	}
 	delete(h.conns, id)
+	if g.token != nil {
+		go g.token.Close() // who reads it may be held up by what the workload mounted there
+	}
 	if h.each[g.cgroup]--; h.each[g.cgroup] <= 0 {
 		delete(h.each, g.cgroup)
 	}
@@ -265,7 +268,10 @@ func dialIssuer(ctx context.Context, issuer string) (int, error) {
 	if port == "" {
 		port = map[string]string{"https": "443", "http": "80"}[u.Scheme]
 	}
-	addr, err := resolveOne(ctx, u.Hostname(), port)
+	addr, err := netip.ParseAddrPort(apiAddress(u.Hostname()))
+	if err != nil {
+		addr, err = resolveOne(ctx, u.Hostname(), port)
+	}
 	if err != nil {
 		return -1, fmt.Errorf("dial issuer: %w", err)
 	}

@@ -104,6 +104,7 @@ func bundle(set *policy.Set, files []policy.File, maskKey []byte) (*channel.Bund
 		return nil, err
 	}
 	for _, i := range set.Agent().Issuers {
+		b.Issuers = append(b.Issuers, channel.Issuer(i))
 		system = system || i.CAFile == ""
 		if err := read(i.CAFile, set.Agent().Pos); err != nil {
 			return nil, err

@@ -215,6 +215,12 @@ func (p *proxy) adopt(data []byte) error {
 	if err != nil {
 		return err
 	}
+	if b.Issuers != nil {
+		set.Agent().Issuers = nil // that of the cluster is not in the files
+		for _, i := range b.Issuers {
+			set.Agent().Issuers = append(set.Agent().Issuers, policy.Issuer(i))
+		}
+	}
 	r := &session.Rules{Set: set, Material: b.Material, MaskKey: b.MaskKey, Placeholders: map[string]*postgres.Verifier{}}
 	for name, v := range b.Verifiers {
 		r.Placeholders[name] = &postgres.Verifier{Salt: v.Salt, Iterations: v.Iterations, StoredKey: v.StoredKey, ServerKey: v.ServerKey}
@@ -319,8 +325,12 @@ func (p *proxy) accepted(m *channel.Accepted, fd int) {
 	c := session.Conn{
 		ID: m.Conn, Net: conn, Database: m.Database, Host: m.Host, Destination: m.Destination, Unix: m.Unix, Netns: m.Netns, Client: m.Client,
 		Refused: m.Reason, CgroupID: m.CgroupID, Token: m.Token, Passwords: m.Passwords,
-		Process:  policy.Process{PID: m.PID, UID: m.UID, User: m.User, Exe: m.Exe, Cgroup: m.Cgroup},
-		Workload: policy.Workload{Name: m.Workload, Namespace: m.Namespace, ServiceAccount: m.Account},
+		Process: policy.Process{PID: m.PID, UID: m.UID, User: m.User, Exe: m.Exe, Cgroup: m.Cgroup},
+		Workload: policy.Workload{Name: m.Workload, Namespace: m.Namespace, ServiceAccount: m.Account,
+			Pod: m.Pod, PodUID: m.PodUID, Container: m.Container},
+	}
+	if m.Labels != "" {
+		c.Workload.Labels = channel.ReadLabels(m.Labels)
 	}
 	if m.Fate == channel.Refuse && c.Refused == "" {
 		c.Refused = "the connection was refused"

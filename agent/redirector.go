@@ -19,6 +19,7 @@ import (
 	"sluicegate.io/sluice/agent/credential"
 	"sluicegate.io/sluice/agent/enroll"
 	"sluicegate.io/sluice/agent/enroll/cluster"
+	"sluicegate.io/sluice/agent/enroll/pods"
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/redirect"
 )
@@ -59,7 +60,7 @@ type redirector struct {
 	kernel   *redirect.Kernel
 	set      *enroll.Set
 	cluster  *cluster.Source                   // nil: none
-	podFacts func() []enroll.Pod               // what enrolled pods are told of in status; nil: none are
+	pods     atomic.Pointer[pods.Registry]     // nil: no pods are enrolled
 	noCA     atomic.Pointer[map[string]string] // by Database: why its caSecret can't be read
 	rules    atomic.Pointer[rules]
 	hub      atomic.Pointer[hub] // nil: no proxy
@@ -145,6 +146,9 @@ func StateDirs(set *policy.Set, state string) (dir, records string) {
 
 // compile makes the redirector's view of a configuration.
 func (r *redirector) compile(ctx context.Context, set *policy.Set, files []policy.File) (*rules, error) {
+	if err := podIssuer(set.Agent()); err != nil {
+		return nil, err
+	}
 	b, err := bundle(set, files, r.maskKey)
 	if err != nil {
 		return nil, err
@@ -195,6 +199,9 @@ func (r *redirector) run(ctx context.Context, grace time.Duration) error {
 	defer context.AfterFunc(ctx, func() { r.stopping.Store(true) })()
 	g.Go(func() error { return r.supervise(ctx, grace) })
 	g.Go(func() error { return r.set.Run(ctx) })
+	if p := r.pods.Load(); p != nil {
+		g.Go(func() error { return p.Run(ctx) })
+	}
 	g.Go(func() error { return r.watch(ctx) })
 	g.Go(func() error { return r.resolve(ctx) })
 	g.Go(func() error { return r.report(ctx) })

@@ -202,6 +202,14 @@ func (r *redirector) facts() *channel.Facts {
 	for _, w := range r.set.Workloads() {
 		f.Workloads = append(f.Workloads, channel.Workload(w))
 	}
+	if p := r.pods.Load(); p != nil {
+		f.Runtime = p.Runtime()
+		for _, x := range p.Pods() {
+			f.Pods = append(f.Pods, channel.Pod{Namespace: x.Namespace, Name: x.Pod, Account: x.ServiceAccount, Workload: x.Name,
+				Cgroup: x.Cgroup, Decision: x.Decision.String(), Because: x.Because, Running: x.Running, Listener: x.Listener,
+				Unenforced: x.Unenforced, Guarded: x.Guarded, Problem: x.Problem})
+		}
+	}
 	for key, p := range rules.provers {
 		s := p.Stats()
 		f.Proofs[key.String()] = channel.Proofs{Proofs: s.Proofs, CacheHits: s.CacheHits, CacheMisses: s.CacheMisses,

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -179,4 +180,60 @@ func detachVeths(links string, log *slog.Logger) {
 			}
 		}
 	}
+}
+
+// UnguardVeths takes the guards of netns's veths away again, and those of links that are
+// gone.
+func (k *Kernel) UnguardVeths(netns *os.File) error {
+	peers, err := hostEnds(netns)
+	if err != nil {
+		return fmt.Errorf("unguard: %w", err)
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins == nil {
+		return fmt.Errorf("unguard: %w", ErrClosed)
+	}
+	var failed error
+	for _, l := range peers {
+		failed = errors.Join(failed, k.unguard(l.Attrs().Index))
+	}
+	links := filepath.Dir(k.pins.link(tcxPrefix))
+	entries, err := os.ReadDir(links)
+	if err != nil {
+		return errors.Join(failed, fmt.Errorf("unguard: %w", err))
+	}
+	for _, e := range entries {
+		number, is := strings.CutPrefix(e.Name(), tcxPrefix)
+		number = strings.TrimPrefix(number, strings.TrimPrefix(clsactPrefix, tcxPrefix))
+		index, err := strconv.Atoi(number)
+		if !is || err != nil {
+			continue
+		}
+		if _, err := netlink.LinkByIndex(index); errors.As(err, &netlink.LinkNotFoundError{}) {
+			failed = errors.Join(failed, k.unguard(index))
+		}
+	}
+	return failed
+}
+
+// unguard removes the guard of one link, which may be gone.
+func (k *Kernel) unguard(index int) error {
+	number := strconv.Itoa(index)
+	var failed error
+	if l, err := netlink.LinkByIndex(index); err == nil {
+		if filters, err := netlink.FilterList(l, netlink.HANDLE_MIN_INGRESS); err == nil {
+			for _, f := range filters {
+				if b, ok := f.(*netlink.BpfFilter); ok && strings.HasPrefix(b.Name, filterName) {
+					failed = errors.Join(failed, netlink.FilterDel(f))
+				}
+			}
+		}
+	}
+	for _, name := range []string{tcxPrefix + number, clsactPrefix + number} {
+		if err := os.Remove(k.pins.link(name)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			failed = errors.Join(failed, err)
+		}
+	}
+	return failed
 }

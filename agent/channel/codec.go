@@ -14,11 +14,12 @@ var ErrMessage = errors.New("malformed message")
 
 // Bounds of the texts in messages, so that all of a message fits into Size.
 const (
-	maxName  = 253
-	maxPath  = 640
-	maxText  = 512
-	maxBytes = 128  // salts, proofs
-	maxAuth  = 2048 // the AuthMessage of SCRAM
+	maxName   = 253
+	maxPath   = 640
+	maxText   = 512
+	maxLabels = 1400
+	maxBytes  = 128  // salts, proofs
+	maxAuth   = 2048 // the AuthMessage of SCRAM
 )
 
 // Marshal returns m as Size bytes. Texts that are too long make it fail: a

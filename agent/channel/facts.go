@@ -13,7 +13,9 @@ type Facts struct {
 	Warnings  []string             `json:"warnings,omitempty"` // of what does not make it less ready
 	Failing   map[string]string    `json:"failing,omitempty"`  // conditions that do not hold, such as credential/shop
 	Workloads []Workload           `json:"workloads"`
-	Restarts  uint64               `json:"restarts"` // of the proxy
+	Pods      []Pod                `json:"pods,omitempty"`
+	Runtime   string               `json:"runtime,omitempty"` // how the container runtime is reached, or why it is not
+	Restarts  uint64               `json:"restarts"`          // of the proxy
 
 	Loaded   time.Time `json:"loaded"` // of the configuration in force
 	Reloads  uint64    `json:"reloads"`
@@ -33,6 +35,22 @@ type Workload struct {
 	Enrolled bool     `json:"enrolled"`
 	Problem  string   `json:"problem,omitempty"` // why it is not
 	Risks    []string `json:"risks,omitempty"`   // what breaks the promise
+}
+
+// Pod is a pod of this node.
+type Pod struct {
+	Namespace  string   `json:"namespace"`
+	Name       string   `json:"name"`
+	Account    string   `json:"serviceAccount,omitempty"`
+	Workload   string   `json:"workload,omitempty"` // kind Workload that picked it
+	Cgroup     string   `json:"cgroup,omitempty"`
+	Decision   string   `json:"decision"` // enrolled, exempt, undecided
+	Because    string   `json:"because,omitempty"`
+	Running    bool     `json:"running,omitempty"` // it ran before it was enrolled
+	Listener   bool     `json:"listener"`
+	Unenforced string   `json:"unenforced,omitempty"` // why it could get around the redirection
+	Guarded    []string `json:"guarded,omitempty"`    // host ends of its veths that are guarded
+	Problem    string   `json:"problem,omitempty"`
 }
 
 // Proofs count what was done with a credential.

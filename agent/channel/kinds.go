@@ -28,6 +28,10 @@ func (m *Accepted) encode(e *encoder) {
 	e.text(m.Workload, maxName)
 	e.text(m.Namespace, maxName)
 	e.text(m.Account, maxName)
+	e.text(m.Pod, maxName)
+	e.text(m.PodUID, maxName)
+	e.text(m.Container, maxName)
+	e.text(m.Labels, maxLabels)
 	token := uint8(0)
 	if m.Token {
 		token = 1
@@ -56,6 +60,10 @@ func (m *Accepted) decode(d *decoder) {
 	m.Workload = d.text(maxName)
 	m.Namespace = d.text(maxName)
 	m.Account = d.text(maxName)
+	m.Pod = d.text(maxName)
+	m.PodUID = d.text(maxName)
+	m.Container = d.text(maxName)
+	m.Labels = d.text(maxLabels)
 	m.Token = enum(d, uint8(1)) == 1
 	m.Passwords = d.u64()
 }
@@ -69,6 +77,7 @@ func (m *Accepted) Trim() {
 	}{
 		{&m.Host, maxName}, {&m.Reason, maxText}, {&m.User, maxName}, {&m.Exe, maxPath},
 		{&m.Cgroup, maxPath}, {&m.Workload, maxName}, {&m.Namespace, maxName}, {&m.Account, maxName},
+		{&m.Pod, maxName}, {&m.PodUID, maxName}, {&m.Container, maxName}, {&m.Labels, maxLabels},
 	} {
 		if len(*f.s) > f.most {
 			*f.s = ""

@@ -22,6 +22,15 @@ type Bundle struct {
 	MaskKey []byte `json:"maskKey,omitempty"`
 	// Verifiers check the placeholders of Databases with clientAuth: scram, by name.
 	Verifiers map[string]Verifier `json:"verifiers,omitempty"`
+	// Issuers are those of kind Agent, and that of the cluster.
+	Issuers []Issuer `json:"issuers,omitempty"`
+}
+
+// Issuer is an OIDC issuer whose tokens are believed. CAFile is a key of Material.
+type Issuer struct {
+	Issuer   string `json:"issuer"`
+	Audience string `json:"audience"`
+	CAFile   string `json:"caFile,omitempty"`
 }
 
 // Verifier is what a SCRAM server keeps of a password.

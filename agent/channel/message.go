@@ -6,7 +6,7 @@ import (
 )
 
 // Size is the length of every message in bytes.
-const Size = 4096
+const Size = 6144
 
 // A Message is one of the types of this file.
 type Message interface {
@@ -74,6 +74,10 @@ type Accepted struct {
 	Workload  string        // name of what enrolled it
 	Namespace string
 	Account   string // service account
+	Pod       string
+	PodUID    string
+	Container string
+	Labels    string // of the pod, as [Labels] writes them
 	Token     bool   // there is a token to read
 	// Passwords tells apart what passwords there were, where sessions of the server may
 	// be kept. It says nothing else of them. 0: it is not known.

@@ -36,6 +36,7 @@ type Target struct {
 	Unit   string // systemd unit
 	Path   string // or: path of the cgroup, which the caller has enrolled itself
 	Token  string // file, "" for none
+	Pod    *Pod   // of a pod: who it is; Path is that of its cgroup
 }
 
 // kernel is what a Set needs of the redirection. The real one is *redirect.Kernel.
@@ -47,6 +48,8 @@ type kernel interface {
 	Listen(netns *os.File) (*redirect.Listener, error)
 	SetUnix(all []redirect.UnixEndpoint) error
 	ListenUnix(netns *os.File, e redirect.UnixEndpoint) (*redirect.UnixListener, error)
+	GuardVeths(netns *os.File) ([]string, error)
+	UnguardVeths(netns *os.File) error
 }
 
 // Options tune a Set.
@@ -72,6 +75,7 @@ type Set struct {
 	problems map[string]string // by name
 	spaces   map[space]*place
 	unix     []redirect.UnixEndpoint
+	parents  []string // below which pods are made
 	closed   bool
 	running  sync.WaitGroup
 }
@@ -146,7 +150,7 @@ func (s *Set) Want(targets []Target) {
 // expect has the kernel enroll what is wanted in the moment in which it is made. It
 // comes before the look at what is there, so that nothing is missed between. s.mu is held.
 func (s *Set) expect() {
-	var e redirect.Expected
+	e := redirect.Expected{Parents: s.parents}
 	for _, t := range s.wanted {
 		if t.Unit != "" {
 			e.Names = append(e.Names, t.Unit)
@@ -232,13 +236,16 @@ func (s *Set) Within(path string) bool {
 	return false
 }
 
-// Workloads lists all targets.
+// Workloads lists all targets but pods.
 func (s *Set) Workloads() []Workload {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []Workload
 	found := map[string]bool{}
 	for _, e := range s.enrolled {
+		if e.target.Pod != nil {
+			continue
+		}
 		found[e.target.Name] = true
 		all = append(all, Workload{Name: e.target.Name, Cgroup: s.below(e.path), Enrolled: true, Risks: e.risks})
 	}
@@ -268,7 +275,7 @@ func (s *Set) Run(ctx context.Context) error {
 	tick := time.NewTicker(scanEvery)
 	defer tick.Stop()
 	for {
-		for _, dir := range s.parents() {
+		for _, dir := range s.watched() {
 			w.Add(dir) // a folder that is gone is watched when it is back
 		}
 		select {
@@ -288,8 +295,8 @@ func (s *Set) Run(ctx context.Context) error {
 	}
 }
 
-// parents are the folders in which wanted cgroups appear.
-func (s *Set) parents() []string {
+// watched are the folders in which wanted cgroups appear.
+func (s *Set) watched() []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var all []string

@@ -42,6 +42,10 @@ func (k *kernel) ListenUnix(*os.File, redirect.UnixEndpoint) (*redirect.UnixList
 	return nil, redirect.ErrNoNamespace
 }
 
+func (k *kernel) GuardVeths(*os.File) ([]string, error) { return nil, nil }
+
+func (k *kernel) UnguardVeths(*os.File) error { return nil }
+
 func (k *kernel) Born() ([]uint64, error) { return nil, nil }
 
 func (k *kernel) Listen(*os.File) (*redirect.Listener, error) {

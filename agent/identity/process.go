@@ -24,15 +24,15 @@ var (
 	// to another one by now. It is normal for a short-lived client.
 	ErrGone = errors.New("process is gone")
 
-	// ErrMoved means that the process is not in the cgroup that its socket was born
-	// in: it was moved, or got the socket from somewhere else.
+	// ErrMoved means that the process is neither in the enrolled cgroup of its socket nor
+	// below: it was moved, or got the socket from somewhere else.
 	ErrMoved = errors.New("process is not in the cgroup of its socket")
 )
 
 // Facts are what the kernel noted when the process called connect(2).
 type Facts struct {
 	PID, UID  uint32
-	CgroupID  uint64        // of the socket's birth, 0: not known
+	CgroupID  uint64        // enrolled, in or below which the socket was born; 0: not known
 	StartTime uint64        // of the thread group, nanoseconds of CLOCK_BOOTTIME, 0: not known
 	At        time.Duration // of connect(2), CLOCK_BOOTTIME, 0: not known
 }
@@ -59,7 +59,7 @@ func Process(f Facts) (policy.Process, error) {
 		return known, err
 	}
 	if f.CgroupID != 0 {
-		if id, err := cgroupID(cgroup); err != nil || id != f.CgroupID {
+		if !within(cgroup, f.CgroupID) {
 			return known, fmt.Errorf("process %d: %w", f.PID, ErrMoved)
 		}
 	}
@@ -179,6 +179,18 @@ func cgroupID(path string) (uint64, error) {
 		return st.Ino, nil
 	}
 	return 0, errors.New("cgroup2 is not mounted")
+}
+
+// within reports whether a cgroup is that of the id, or below it, as containers of a pod are.
+func within(cgroup string, id uint64) bool {
+	for path := filepath.Clean("/" + cgroup); ; path = filepath.Dir(path) {
+		if got, err := cgroupID(path); err == nil && got == id {
+			return true
+		}
+		if path == "/" {
+			return false
+		}
+	}
 }
 
 // exeOf returns the executable's path if the host finds that very file there.

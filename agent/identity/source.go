@@ -30,6 +30,7 @@ type Source struct {
 	mu      sync.Mutex
 	token   []byte
 	version uint64
+	closed  bool
 }
 
 // Read returns the token, and a version that changes when it does. The token is
@@ -49,7 +50,21 @@ func (s *Source) Read() (token []byte, version uint64, err error) {
 	return s.token, s.version, nil
 }
 
+// Close closes Root. Nothing can be read afterwards.
+func (s *Source) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.closed = true
+	if s.Root == nil {
+		return nil
+	}
+	return s.Root.Close()
+}
+
 func (s *Source) open() (*os.File, error) {
+	if s.closed {
+		return nil, os.ErrClosed
+	}
 	const flags = unix.O_RDONLY | unix.O_NONBLOCK | unix.O_NOCTTY | unix.O_CLOEXEC
 	if s.Root == nil {
 		fd, err := unix.Open(s.Path, flags, 0)

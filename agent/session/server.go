@@ -241,6 +241,8 @@ type Session struct {
 	Database    string    `json:"database"`
 	Destination string    `json:"destination"`
 	PID         uint32    `json:"pid"`
+	Namespace   string    `json:"namespace,omitempty"`
+	Pod         string    `json:"pod,omitempty"`
 	Begin       time.Time `json:"begin"`
 	Statements  uint64    `json:"statements"`
 	Observe     bool      `json:"observe,omitempty"`
@@ -254,7 +256,7 @@ func (s *Server) Sessions() []Session {
 	for g := range s.live {
 		all = append(all, Session{
 			ID: g.log.ID(), Subject: g.name, Database: g.conn.Database, Destination: g.conn.to(),
-			PID: g.conn.Process.PID, Begin: g.began, Statements: g.statements.Load(), Observe: g.observes.Load(),
+			PID: g.conn.Process.PID, Namespace: g.conn.Workload.Namespace, Pod: g.conn.Workload.Pod, Begin: g.began, Statements: g.statements.Load(), Observe: g.observes.Load(),
 		})
 	}
 	return all

@@ -2,8 +2,10 @@ package main
 
 import (
 	"fmt"
+	"io"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -101,6 +103,9 @@ func printStatus(cmd *cobra.Command, s *agent.Status) {
 		fmt.Fprintf(w, "OBSERVE     %s does not enforce: nothing is refused or masked\n", o)
 	}
 	fmt.Fprintf(w, "sessions    %d\n", len(s.Sessions))
+	if s.Facts != nil && (s.Facts.Runtime != "" || len(s.Facts.Pods) > 0) {
+		printPods(w, s)
+	}
 	if s.Facts == nil || len(s.Facts.Workloads) == 0 {
 		return
 	}
@@ -118,4 +123,40 @@ func printStatus(cmd *cobra.Command, s *agent.Status) {
 		rows = append(rows, []string{x.Name, enrolled, x.Cgroup, note})
 	}
 	table(w, "WORKLOAD ENROLLED CGROUP NOTE", rows)
+}
+
+// printPods lists the pods of a node that are, or should be, enrolled.
+func printPods(w io.Writer, s *agent.Status) {
+	type key struct{ namespace, pod string }
+	sessions := map[key]int{}
+	for _, x := range s.Sessions {
+		sessions[key{x.Namespace, x.Pod}]++
+	}
+	var rows [][]string
+	exempt := 0
+	for _, p := range s.Facts.Pods {
+		if p.Decision == "exempt" {
+			exempt++
+			continue
+		}
+		enforced, note := "yes", p.Because
+		switch {
+		case p.Problem != "":
+			enforced, note = "NO", p.Problem
+		case p.Decision != "enrolled":
+			enforced, note = "refused", "not decided: "+p.Because
+		case p.Unenforced != "":
+			enforced, note = "NO", p.Unenforced
+		}
+		listener := "no"
+		if p.Listener {
+			listener = "yes"
+		}
+		rows = append(rows, []string{p.Namespace + "/" + p.Name, p.Decision, enforced, listener, strconv.Itoa(sessions[key{p.Namespace, p.Name}]), note})
+	}
+	fmt.Fprintf(w, "runtime     NRI: %s\npods        %d enrolled or undecided, %d not to be enrolled\n", s.Facts.Runtime, len(rows), exempt)
+	if len(rows) > 0 {
+		fmt.Fprintln(w)
+		table(w, "POD DECISION ENFORCED LISTENER SESSIONS NOTE", rows)
+	}
 }

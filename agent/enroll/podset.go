@@ -1,0 +1,112 @@
+package enroll
+
+import (
+	"fmt"
+	"os"
+	"slices"
+
+	"sluicegate.io/sluice/redirect"
+)
+
+// Below has the kernel enroll whatever cgroup is made directly in these folders, until
+// AddPod or Exempt decides: its connections to endpoints are refused meanwhile.
+func (s *Set) Below(parents []string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if slices.Equal(parents, s.parents) {
+		return
+	}
+	s.parents = parents
+	s.expect()
+}
+
+// AddPod enrolls the cgroup of a pod, or replaces what is known of one that is enrolled,
+// and listens in its network. What already ran has its connections to endpoints cut.
+func (s *Set) AddPod(path string, p Pod) error {
+	id, err := redirect.CgroupID(path)
+	if err != nil {
+		return fmt.Errorf("enroll pod: %w", ErrNoCgroup)
+	}
+	s.mu.Lock()
+	e := s.enrolled[id]
+	if e != nil {
+		e.target.Name, e.target.Pod = p.Name, &p
+	}
+	s.mu.Unlock()
+	if e == nil {
+		running := Populated(path)
+		if err := s.k.Enroll(path, running); err != nil {
+			return fmt.Errorf("enroll pod: %w", err)
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.enrolled[id] == nil {
+		s.enrolled[id] = &entry{target: Target{Name: p.Name, Path: path, Pod: &p}, path: path}
+	}
+	if !s.closed {
+		s.listen()
+	}
+	return nil
+}
+
+// Exempt lets the cgroup of a pod go, whoever enrolled it.
+func (s *Set) Exempt(path string) error {
+	id, err := redirect.CgroupID(path)
+	if err != nil {
+		return fmt.Errorf("exempt pod: %w", ErrNoCgroup)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.k.Forget(id); err != nil {
+		return fmt.Errorf("exempt pod: %w", err)
+	}
+	delete(s.enrolled, id)
+	return nil
+}
+
+// Listening reports whether there is a listener in the network namespace of each process
+// of the cgroup at path.
+func (s *Set) Listening(path string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	pids := Processes(path)
+	for _, pid := range pids {
+		key, ok := spaceOf(fmt.Sprintf("/proc/%d/ns/net", pid))
+		if ok && s.spaces[key] == nil {
+			return false
+		}
+	}
+	return len(pids) > 0
+}
+
+// Guard holds the packets of a pod that no hook of sockets sees, at the host's ends of its
+// veths, and returns their names.
+func (s *Set) Guard(path string) ([]string, error) {
+	netns, err := Network(path)
+	if err != nil {
+		return nil, err
+	}
+	defer netns.Close()
+	return s.k.GuardVeths(netns)
+}
+
+// Unguard ends that.
+func (s *Set) Unguard(path string) error {
+	netns, err := Network(path)
+	if err != nil {
+		return err
+	}
+	defer netns.Close()
+	return s.k.UnguardVeths(netns)
+}
+
+// Network opens the network namespace of a process of the cgroup at path.
+func Network(path string) (*os.File, error) {
+	for _, pid := range Processes(path) {
+		if f, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", pid)); err == nil {
+			return f, nil
+		}
+	}
+	return nil, ErrNoCgroup
+}
