@@ -65,6 +65,15 @@ func (s *Set) Exempt(path string) error {
 	return nil
 }
 
+// Listen looks for network namespaces without a listener now, and not at the next look.
+func (s *Set) Listen() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if !s.closed {
+		s.listen()
+	}
+}
+
 // Listening reports whether there is a listener in the network namespace of each process
 // of the cgroup at path.
 func (s *Set) Listening(path string) bool {

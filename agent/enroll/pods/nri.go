@@ -134,6 +134,10 @@ func (r *Registry) hear(ctx context.Context, s *api.PodSandbox) *pod {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.settle(q)
+	if q.applied == enroll.Enrolled {
+		// It may have been enrolled before it had a process, and so a network.
+		r.o.Set.Listen()
+	}
 	return q
 }
 
