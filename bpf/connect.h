@@ -108,7 +108,9 @@ static __always_inline int decide(struct bpf_sock_addr *ctx, const struct addres
 	intent->origin.netns = netns;
 	intent->origin.at = bpf_ktime_get_boot_ns();
 	intent->origin.uid = (__u32)bpf_get_current_uid_gid();
-	if (has_pid)
+	if (has_task && pid_namespace)
+		intent->origin.pid = pid_in(pid_namespace);
+	else if (has_pid)
 		intent->origin.pid = bpf_get_current_pid_tgid() >> 32;
 	if (has_task)
 		intent->origin.started = started();

@@ -21,6 +21,7 @@ volatile const __u8 pass_strangers;   /* cgroups below the parent that are not e
 volatile const __u8 has_set_retval;   /* bpf_set_retval in connect hooks: 6.1 */
 volatile const __u8 has_pid;          /* bpf_get_current_pid_tgid in connect hooks */
 volatile const __u8 has_task;         /* bpf_get_current_task there */
+volatile const __u32 pid_namespace;   /* of the agent; 0: the machine's first */
 
 /* workloads has the enrolled cgroups, by id. */
 struct {

@@ -222,6 +222,7 @@ const (
 	SluiceVarParentId         = "parent_id"
 	SluiceVarParentLevel      = "parent_level"
 	SluiceVarPassStrangers    = "pass_strangers"
+	SluiceVarPidNamespace     = "pid_namespace"
 	SluiceVarRedirectNet      = "redirect_net"
 	SluiceVarRedirectPort     = "redirect_port"
 	SluiceVarUsedCounter      = "used_counter"
@@ -332,6 +333,7 @@ type SluiceVariableSpecs struct {
 	ParentId        *ebpf.VariableSpec `ebpf:"parent_id"`
 	ParentLevel     *ebpf.VariableSpec `ebpf:"parent_level"`
 	PassStrangers   *ebpf.VariableSpec `ebpf:"pass_strangers"`
+	PidNamespace    *ebpf.VariableSpec `ebpf:"pid_namespace"`
 	RedirectNet     *ebpf.VariableSpec `ebpf:"redirect_net"`
 	RedirectPort    *ebpf.VariableSpec `ebpf:"redirect_port"`
 	UsedCounter     *ebpf.VariableSpec `ebpf:"used_counter"`
@@ -415,6 +417,7 @@ type SluiceVariables struct {
 	ParentId        *ebpf.Variable `ebpf:"parent_id"`
 	ParentLevel     *ebpf.Variable `ebpf:"parent_level"`
 	PassStrangers   *ebpf.Variable `ebpf:"pass_strangers"`
+	PidNamespace    *ebpf.Variable `ebpf:"pid_namespace"`
 	RedirectNet     *ebpf.Variable `ebpf:"redirect_net"`
 	RedirectPort    *ebpf.Variable `ebpf:"redirect_port"`
 	UsedCounter     *ebpf.Variable `ebpf:"used_counter"`

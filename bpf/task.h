@@ -10,9 +10,28 @@
 
 #pragma clang attribute push(__attribute__((preserve_access_index)), apply_to = record)
 
+struct ns_common {
+	unsigned int inum;
+};
+
+struct pid_namespace {
+	struct ns_common ns;
+};
+
+struct upid { /* the same in all kernels */
+	int nr;
+	struct pid_namespace *ns;
+};
+
+struct pid {
+	unsigned int level;
+	struct upid numbers[1]; /* level + 1 */
+};
+
 struct task_struct {
 	__u64 start_boottime;
 	struct task_struct *group_leader;
+	struct pid *thread_pid;
 };
 
 struct kernfs_node {
@@ -66,6 +85,29 @@ static __always_inline __u64 started(void)
 	struct task_struct *task = (void *)bpf_get_current_task();
 
 	return BPF_CORE_READ(task, group_leader, start_boottime);
+}
+
+/* How deep in pid namespaces the agent may be. */
+#define PID_DEPTH 4
+
+/*
+ * pid_in gives the process id of the current process in a pid namespace, that of the
+ * agent, and 0 if it cannot be seen there.
+ */
+static __always_inline __u32 pid_in(__u32 namespace)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+	struct pid *pid = BPF_CORE_READ(task, group_leader, thread_pid);
+	struct upid upid;
+
+	for (int i = 0; i < PID_DEPTH; i++) {
+		if (i > BPF_CORE_READ(pid, level) ||
+		    bpf_probe_read_kernel(&upid, sizeof(upid), (void *)pid + bpf_core_field_offset(pid->numbers) + i * sizeof(upid)))
+			return 0;
+		if (BPF_CORE_READ(upid.ns, ns.inum) == namespace)
+			return upid.nr;
+	}
+	return 0;
 }
 
 #endif

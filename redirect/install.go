@@ -267,6 +267,7 @@ func (k *Kernel) constants() error {
 		bpf.SluiceVarPassStrangers: flag(k.options.PassStrangers),
 		bpf.SluiceVarHasSetRetval:  flag(hasHelper(asm.FnSetRetval)),
 		bpf.SluiceVarHasPid:        flag(hasHelper(asm.FnGetCurrentPidTgid)),
+		bpf.SluiceVarPidNamespace:  pidNamespace(),
 		bpf.SluiceVarHasTask:       flag(hasHelper(asm.FnGetCurrentTask) && hasHelper(asm.FnProbeReadKernel)),
 	}
 	for name, value := range values {
@@ -346,4 +347,18 @@ func pathOf(root string, id uint64) (string, error) {
 	}
 	defer unix.Close(fd)
 	return os.Readlink(fmt.Sprintf("/proc/self/fd/%d", fd))
+}
+
+// firstPIDNamespace is the inode of the machine's first (PROC_PID_INIT_INO of
+// include/linux/proc_ns.h).
+const firstPIDNamespace = 0xEFFFFFFC
+
+// pidNamespace is that of this process, in which it looks processes up: 0 for the first.
+// Nodes that are containers themselves have one of their own.
+func pidNamespace() uint32 {
+	var st unix.Stat_t
+	if err := unix.Stat("/proc/self/ns/pid", &st); err != nil || st.Ino == firstPIDNamespace {
+		return 0
+	}
+	return uint32(st.Ino)
 }
