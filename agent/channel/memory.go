@@ -28,9 +28,11 @@ type Bundle struct {
 
 // Issuer is an OIDC issuer whose tokens are believed. CAFile is a key of Material.
 type Issuer struct {
-	Issuer   string `json:"issuer"`
-	Audience string `json:"audience"`
-	CAFile   string `json:"caFile,omitempty"`
+	Issuer   string            `json:"issuer"`
+	Audience string            `json:"audience"`
+	CAFile   string            `json:"caFile,omitempty"`
+	Claims   map[string]string `json:"claims,omitempty"`
+	Groups   string            `json:"groups,omitempty"`
 }
 
 // Verifier is what a SCRAM server keeps of a password.

@@ -139,6 +139,7 @@ func (g *Gate) start(st *postgres.Startup) *record.Start {
 	put("namespace", w.Namespace)
 	put("serviceAccount", w.ServiceAccount)
 	put("pod", w.Pod)
+	put("container", w.Container)
 	put("credential", g.credential)
 	if t := g.subject.Token; t != nil {
 		put("issuer", t.Issuer)

@@ -2,6 +2,7 @@ package session
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"sluicegate.io/sluice/agent/identity"
@@ -38,6 +39,11 @@ func (g *Gate) believe(ctx context.Context, rules *Rules, raw string) *protocol.
 	token, err := rules.Verify(ctx, raw, &w)
 	if err != nil {
 		g.s.o.Log.Warn("token refused", "pid", g.conn.Process.PID, "error", err)
+		if errors.Is(err, identity.ErrIssuer) {
+			// How it is reached is nothing for a workload.
+			return &protocol.Refusal{Code: "57P03", Message: "the issuer of the workload's token can't be asked now, so nobody is believed", Fatal: true,
+				Hint: "Try again in some seconds; if it stays, the operator finds the reason in Sluice's log."}
+		}
 		return badToken("the workload's token was refused: " + err.Error())
 	}
 	g.subject.Token = token
