@@ -36,10 +36,10 @@ func TestPodUID(t *testing.T) {
 func TestContainerID(t *testing.T) {
 	const id = "bb05b31c4b068722dd60d62768758f606d016f03738c2c9b75fd78e76ea5609e"
 	for path, want := range map[string]string{
-		"/kubepods/besteffort/pod53ae3148-f9d1-4243-8919-0983b8419b73/" + id:                               id,
+		"/kubepods/besteffort/pod53ae3148-f9d1-4243-8919-0983b8419b73/" + id:                                     id,
 		"/kubepods.slice/kubepods-pod53ae3148_f9d1_4243_8919_0983b8419b73.slice/cri-containerd-" + id + ".scope": id,
-		"/kubepods.slice/x.slice/crio-" + id + ".scope/init":                                              id,
-		"/kubepods/besteffort/pod53ae3148-f9d1-4243-8919-0983b8419b73":                                    "",
+		"/kubepods.slice/x.slice/crio-" + id + ".scope/init":                                                     id,
+		"/kubepods/besteffort/pod53ae3148-f9d1-4243-8919-0983b8419b73":                                           "",
 	} {
 		if got := containerID(path); got != want {
 			t.Errorf("containerID(%q) = %q, want %q", path, got, want)
@@ -98,7 +98,7 @@ func TestDecide(t *testing.T) {
 		{"the pod is taken in", yes, no, true, nil, enroll.Enrolled},
 		{"a Workload picks it", nil, nil, true, &policy.Enrolment{Name: "w"}, enroll.Enrolled},
 		{"a Workload picks it, and it is taken out", no, nil, true, &policy.Enrolment{Name: "w"}, enroll.Exempt},
-		{"a typing error", map[string]string{Label: "ture"}, nil, true, nil, enroll.Enrolled},
+		{"a typing error", map[string]string{Label: "treu"}, nil, true, nil, enroll.Enrolled},
 		{"an empty value", map[string]string{Label: ""}, nil, true, nil, enroll.Enrolled},
 	}
 	for _, tt := range tests {

@@ -313,7 +313,7 @@ func (r *Registry) Container(cgroup string) string {
 }
 
 // errRefused is what the runtime is told of a pod that is not to run.
-var errRefused = errors.New("Sluice refuses this pod, which is to be enrolled and could get around it")
+var errRefused = errors.New("refused by Sluice, since the pod is to be enrolled and could get around it")
 
 // allowed says if the containers of a pod may be made. r.mu is held.
 func (r *Registry) allowed(p *pod) error {
