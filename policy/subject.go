@@ -57,6 +57,19 @@ func (s *Subject) String() string {
 	return s.Workload.Name
 }
 
+// Audit names the subject for the server's own audit: who acts, and for whom, if the
+// token says that somebody acts for its subject (RFC 8693, section 4.1).
+func (s *Subject) Audit() string {
+	if s.Token != nil {
+		if act, ok := s.Token.Claims["act"].(map[string]any); ok {
+			if actor, ok := act["sub"].(string); ok && actor != "" && s.Token.Subject != "" {
+				return actor + " for " + s.Token.Subject
+			}
+		}
+	}
+	return s.String()
+}
+
 // Account names whose budgets a subject spends. Unlike [Subject.String] it tells apart
 // what only has the same name: subjects of two issuers, a user and a workload.
 func (s *Subject) Account() string {

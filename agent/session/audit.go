@@ -10,7 +10,7 @@ func (g *Gate) audit(db *policy.Database) []postgres.Setting {
 	if db.AuditAs == "" {
 		return nil
 	}
-	name := g.subject.String()
+	name := g.subject.Audit()
 	if name == "" {
 		name = "unknown"
 	}

@@ -177,7 +177,7 @@ func TestTokenOfASessionLapses(t *testing.T) {
 		if raw != tokenOf("support") {
 			return nil, errors.New("token refused")
 		}
-		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Claims: map[string]any{"tier": "gold"}, Expires: expires}, nil
+		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Claims: map[string]any{"tier": "gold", "act": map[string]any{"sub": "support-agent"}}, Expires: expires}, nil
 	}
 	any := chosen("all", "{any: true}", "")
 	const text = "SELECT name FROM app.customers WHERE id = $1"
@@ -197,7 +197,7 @@ func TestTokenOfASessionLapses(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			p.logins("  clientAuth: token\n", verify, believing, any)
+			p.logins("  clientAuth: token\n  auditAs: application_name\n", verify, believing, any)
 			expires = time.Now().Add(time.Hour)
 			if name == "it expires" {
 				expires = time.Now().Add(time.Second)
@@ -207,6 +207,9 @@ func TestTokenOfASessionLapses(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer c.Close(context.Background())
+			if got := c.PgConn().ParameterStatus("application_name"); got != "support-agent for bot" {
+				t.Errorf("the server's audit names %q", got)
+			}
 			for range 2 { // pgx keeps it prepared, which is judged anew all the same
 				if _, err := one(c, text, 1); err != nil {
 					t.Fatal(err)

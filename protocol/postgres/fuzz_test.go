@@ -25,6 +25,11 @@ func (tolerant) Value(_ *protocol.Run, _, _ int, v []byte) ([]byte, bool) {
 
 // meet has a client send toServer, and a server that says toClient behind a login.
 func meet(toServer, toClient []byte, hello bool) {
+	meetAs(toServer, toClient, hello, func(*postgres.SessionConfig) {})
+}
+
+// meetAs is meet with another configuration of the session.
+func meetAs(toServer, toClient []byte, hello bool, change func(*postgres.SessionConfig)) {
 	client, near := net.Pipe()
 	far, server := net.Pipe()
 	srv := postgres.NewServer(postgres.Options{StartupTimeout: time.Second, ConnectTimeout: time.Second, MaxStatement: 1 << 16, MaxRow: 1 << 16})
@@ -32,8 +37,10 @@ func meet(toServer, toClient []byte, hello bool) {
 	go func() {
 		defer close(done)
 		srv.Serve(context.Background(), postgres.Accepted{Conn: near, Open: func(context.Context, *postgres.Startup) (*postgres.SessionConfig, *protocol.Refusal) {
-			return &postgres.SessionConfig{Gate: tolerant{}, User: "u", Database: "d", Auth: secret{"u", "p"},
-				Dial: func(context.Context) (net.Conn, error) { return far, nil }}, nil
+			c := &postgres.SessionConfig{Gate: tolerant{}, User: "u", Database: "d", Auth: secret{"u", "p"},
+				Dial: func(context.Context) (net.Conn, error) { return far, nil }}
+			change(c)
+			return c, nil
 		}})
 	}()
 	both := make(chan struct{}, 2)
@@ -44,7 +51,9 @@ func meet(toServer, toClient []byte, hello bool) {
 		if hello {
 			server.Write(join(msg('R', 0), msg('K', 1, 2), msg('Z', byte('I'))))
 		}
-		server.Write(toClient)
+		if len(toClient) > 0 { // a pipe waits for a reader of nothing, too
+			server.Write(toClient)
+		}
 		time.Sleep(time.Millisecond)
 	}()
 	go func() {
@@ -93,7 +102,42 @@ func FuzzBackend(f *testing.F) {
 
 func FuzzLogin(f *testing.F) {
 	f.Add(join(msg('R', 10, "SCRAM-SHA-256", byte(0)), msg('R', 11, []byte("r=x,s=YQ==,i=4096")), msg('R', 12, []byte("v=YQ==")), msg('R', 0)))
+	f.Add(msg('R', 10, "CRAM-SHA-256", "", []byte("r"))) // mechanisms behind the end
+	f.Add(msg('R', 10, []byte("SCRAM-SHA-256")))         // mechanisms without an end
 	f.Add(join(msg('R', 5, []byte("salt")), msg('R', 0), msg('K', 1, 2), msg('Z', byte('I'))))
 	f.Add(msg('E', byte('S'), "FATAL", byte('C'), "28P01", byte('M'), "no", byte(0)))
 	f.Fuzz(func(t *testing.T, b []byte) { meet(fuzzStartup, b, false) })
+}
+
+// FuzzClientLogin has clients guess at a placeholder: whatever they send, the
+// database is not even dialled.
+func FuzzClientLogin(f *testing.F) {
+	first := msg('p', "SCRAM-SHA-256", 12, []byte("n,,n=,r=abcd"))
+	f.Add(first)
+	f.Add(join(first, msg('p', []byte("c=biws,r=abcd,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))))
+	f.Add(msg('p', "SCRAM-SHA-256-PLUS", 33, []byte("p=tls-server-end-point,,n=,r=abcd")))
+	f.Add(msg('p', "placeholder"))
+	held := verifier("placeholder")
+	f.Fuzz(func(t *testing.T, b []byte) {
+		meetAs(join(fuzzStartup, b), nil, false, func(c *postgres.SessionConfig) {
+			c.ClientAuth.SCRAM = held
+			c.Dial = func(context.Context) (net.Conn, error) { panic("a client that proved nothing was let in") }
+		})
+	})
+}
+
+// FuzzPassthrough has both sides send what they like while a login is relayed.
+func FuzzPassthrough(f *testing.F) {
+	first := msg('p', "SCRAM-SHA-256", 12, []byte("n,,n=,r=abcd"))
+	final := msg('p', []byte("c=biws,r=abcdef,p=AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA="))
+	server := join(msg('R', 10, "SCRAM-SHA-256-PLUS", "SCRAM-SHA-256", []byte{0}), msg('R', 11, []byte("r=abcdef,s=YQ==,i=4096")),
+		msg('R', 12, []byte("v=YQ==")), msg('R', 0), msg('K', 1, 2), msg('Z', []byte("I")))
+	f.Add(join(first, final, query("select 1")), server)
+	f.Add(msg('p', "md5"+"0123456789abcdef0123456789abcdef"), join(msg('R', 5, []byte("salt")), msg('R', 0), msg('Z', []byte("I"))))
+	f.Add(msg('p', "secret"), msg('R', 3))
+	f.Fuzz(func(t *testing.T, client, server []byte) {
+		meetAs(join(fuzzStartup, client), server, false, func(c *postgres.SessionConfig) {
+			c.Passthrough, c.Weakest, c.Auth = true, postgres.AuthPassword, nil
+		})
+	})
 }

@@ -250,11 +250,11 @@ func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 		}
 		return l.send(&pgproto3.PasswordMessage{Password: answer})
 	case pgproto3.AuthTypeSASL:
-		var m pgproto3.AuthenticationSASL
-		if err := m.Decode(body); err != nil || l.scram != nil {
+		offered, ok := mechanisms(data)
+		if !ok || l.scram != nil {
 			return badRequest
 		}
-		sc, err := newSCRAMClient(m.AuthMechanisms, l.conn)
+		sc, err := newSCRAMClient(offered, l.conn)
 		if err != nil {
 			return err
 		}
@@ -276,6 +276,21 @@ func (l *loginState) authenticate(ctx context.Context, body []byte) error {
 		return l.scram.verify(data)
 	}
 	return unsupported(code)
+}
+
+// mechanisms reads the names in AuthenticationSASL. That of pgproto3 does not end if
+// the last one is not terminated.
+func mechanisms(data []byte) (names []string, ok bool) {
+	for {
+		name, rest, ok := cstring(data)
+		switch {
+		case !ok:
+			return nil, false
+		case len(name) == 0:
+			return names, len(rest) == 0
+		}
+		names, data = append(names, string(name)), rest
+	}
 }
 
 var badRequest = &protocol.Refusal{Code: "08P01", Message: "the database sent an invalid authentication request"}

@@ -65,14 +65,14 @@ func (l *loginState) request(code uint32, data []byte) error {
 		}
 		return p.exchange(l, code, data, md5Answer)
 	case pgproto3.AuthTypeSASL:
-		var m pgproto3.AuthenticationSASL
-		if p.header != nil || m.Decode(append(binary.BigEndian.AppendUint32(nil, code), data...)) != nil {
+		offered, ok := mechanisms(data)
+		if p.header != nil || !ok {
 			return badRequest
 		}
-		if !slices.Contains(m.AuthMechanisms, scramPlain) {
+		if !slices.Contains(offered, scramPlain) {
 			return noMechanism
 		}
-		p.plus = slices.Contains(m.AuthMechanisms, scramPlus)
+		p.plus = slices.Contains(offered, scramPlus)
 		return p.exchange(l, code, []byte(scramPlain+"\x00\x00"), p.first)
 	case pgproto3.AuthTypeSASLContinue:
 		first, ok := parseServerFirst(data)
