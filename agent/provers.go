@@ -77,12 +77,22 @@ func source(c *policy.Credential) credential.Source {
 	return nil
 }
 
+// workloadOf is what an accepted connection tells of its workload.
+func workloadOf(a *channel.Accepted) policy.Workload {
+	w := policy.Workload{Name: a.Workload, Namespace: a.Namespace, ServiceAccount: a.Account,
+		Pod: a.Pod, PodUID: a.PodUID, Container: a.Container}
+	if a.Labels != "" {
+		w.Labels = channel.ReadLabels(a.Labels)
+	}
+	return w
+}
+
 // due returns what a connection may prove: the Database's own credential, and those
 // that a policy names for who connects, as far as this process knows.
 func (n *rules) due(db *policy.Database, a *channel.Accepted) map[string]prover {
 	sub := &policy.Subject{
 		Process:  policy.Process{PID: a.PID, UID: a.UID, User: a.User, Exe: a.Exe, Cgroup: a.Cgroup},
-		Workload: n.set.Enrolled(policy.Workload{Name: a.Workload, Namespace: a.Namespace, ServiceAccount: a.Account}),
+		Workload: n.set.Enrolled(workloadOf(a)),
 	}
 	all := map[string]prover{}
 	add := func(name string, c *policy.Credential) {

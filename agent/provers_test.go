@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"log/slog"
 	"slices"
+	"strings"
 	"testing"
 
 	"sluicegate.io/sluice/agent/channel"
@@ -66,6 +67,37 @@ func TestCredentialsOfAConnection(t *testing.T) {
 		}
 		if slices.Sort(got); !slices.Equal(got, want) {
 			t.Errorf("%q may use %q, want %q", user, got, want)
+		}
+	}
+}
+
+// A pod is known by its labels and its account.
+func TestCredentialsOfAPod(t *testing.T) {
+	t.Setenv("SLUICETEST_PASSWORD", "held")
+	text := strings.NewReplacer("{process: {user: alice}}", "{namespace: shop, labels: {app: bot}}",
+		"{process: {user: root}}", "{serviceAccount: ops/admin}").Replace(fmt.Sprintf(severalCredentials, "verify-full", ""))
+	n := rulesOf(t, text)
+	labels := func(app string) string {
+		text, ok := channel.Labels(map[string]string{"app": app})
+		if !ok {
+			t.Fatal("labels do not fit")
+		}
+		return text
+	}
+	for _, tt := range []struct {
+		a    channel.Accepted
+		want []string
+	}{
+		{channel.Accepted{Namespace: "shop", Pod: "bot-1", Account: "default", Labels: labels("bot")}, []string{"", "reader"}},
+		{channel.Accepted{Namespace: "shop", Pod: "bot-2", Account: "default", Labels: labels("web")}, []string{""}},
+		{channel.Accepted{Namespace: "ops", Pod: "console", Account: "admin"}, []string{"", "admin"}},
+	} {
+		var got []string
+		for name := range n.due(n.set.Database("shop"), &tt.a) {
+			got = append(got, name)
+		}
+		if slices.Sort(got); !slices.Equal(got, tt.want) {
+			t.Errorf("pod %s may use %q, want %q", tt.a.Pod, got, tt.want)
 		}
 	}
 }

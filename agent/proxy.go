@@ -325,12 +325,8 @@ func (p *proxy) accepted(m *channel.Accepted, fd int) {
 	c := session.Conn{
 		ID: m.Conn, Net: conn, Database: m.Database, Host: m.Host, Destination: m.Destination, Unix: m.Unix, Netns: m.Netns, Client: m.Client,
 		Refused: m.Reason, CgroupID: m.CgroupID, Token: m.Token, Passwords: m.Passwords,
-		Process: policy.Process{PID: m.PID, UID: m.UID, User: m.User, Exe: m.Exe, Cgroup: m.Cgroup},
-		Workload: policy.Workload{Name: m.Workload, Namespace: m.Namespace, ServiceAccount: m.Account,
-			Pod: m.Pod, PodUID: m.PodUID, Container: m.Container},
-	}
-	if m.Labels != "" {
-		c.Workload.Labels = channel.ReadLabels(m.Labels)
+		Process:  policy.Process{PID: m.PID, UID: m.UID, User: m.User, Exe: m.Exe, Cgroup: m.Cgroup},
+		Workload: workloadOf(m),
 	}
 	if m.Fate == channel.Refuse && c.Refused == "" {
 		c.Refused = "the connection was refused"
