@@ -4,12 +4,11 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"os/user"
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -53,7 +52,7 @@ func Process(f Facts) (policy.Process, error) {
 	if err != nil {
 		return known, err
 	}
-	defer dir.Close()
+	defer unix.Close(dir)
 	cgroup, err := cgroupOf(dir)
 	if err != nil {
 		return known, err
@@ -76,8 +75,8 @@ func Root(f Facts) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	defer dir.Close()
-	fd, err := unix.Openat(int(dir.Fd()), "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	defer unix.Close(dir)
+	fd, err := unix.Openat(dir, "root", unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return nil, gone(f.PID, err)
 	}
@@ -86,24 +85,24 @@ func Root(f Facts) (*os.File, error) {
 
 // openProcess opens the directory of a process, which stays that of this process
 // whoever has its pid later, and checks that it is the one of f.
-func openProcess(f Facts) (*os.File, error) {
+func openProcess(f Facts) (dir int, err error) {
 	if f.PID == 0 {
-		return nil, fmt.Errorf("process 0: %w", ErrGone)
+		return -1, fmt.Errorf("process 0: %w", ErrGone)
 	}
-	dir, err := os.OpenFile("/proc/"+strconv.FormatUint(uint64(f.PID), 10), os.O_RDONLY|unix.O_DIRECTORY, 0)
+	dir, err = open(unix.AT_FDCWD, "/proc/"+strconv.FormatUint(uint64(f.PID), 10), unix.O_RDONLY|unix.O_DIRECTORY)
 	if err != nil {
-		return nil, gone(f.PID, err)
+		return -1, gone(f.PID, err)
 	}
 	started, err := startOf(dir)
 	if err != nil {
-		dir.Close()
-		return nil, gone(f.PID, err)
+		unix.Close(dir)
+		return -1, gone(f.PID, err)
 	}
 	later := f.At != 0 && started > f.At
 	other := f.StartTime != 0 && started != time.Duration(f.StartTime).Truncate(tick)
 	if later || other {
-		dir.Close()
-		return nil, fmt.Errorf("process %d is another one: %w", f.PID, ErrGone)
+		unix.Close(dir)
+		return -1, fmt.Errorf("process %d is another one: %w", f.PID, ErrGone)
 	}
 	return dir, nil
 }
@@ -115,20 +114,45 @@ func gone(pid uint32, err error) error {
 	return fmt.Errorf("process %d: %w", pid, err)
 }
 
+// open is openat(2). These files are of /proc and never block, and there is one more of
+// each for every connection: the runtime's poller is not told of them.
+func open(dir int, name string, flags int) (fd int, err error) {
+	for {
+		if fd, err = unix.Openat(dir, name, flags|unix.O_CLOEXEC, 0); err != unix.EINTR {
+			return fd, err
+		}
+	}
+}
+
 // readAt reads a small file below dir.
-func readAt(dir *os.File, name string) ([]byte, error) {
-	fd, err := unix.Openat(int(dir.Fd()), name, unix.O_RDONLY|unix.O_CLOEXEC|unix.O_NOFOLLOW, 0)
+func readAt(dir int, name string) ([]byte, error) {
+	fd, err := open(dir, name, unix.O_RDONLY|unix.O_NOFOLLOW)
 	if err != nil {
 		return nil, err
 	}
-	file := os.NewFile(uintptr(fd), name)
-	defer file.Close()
-	return io.ReadAll(io.LimitReader(file, 64<<10))
+	defer unix.Close(fd)
+	b := make([]byte, 0, 1024)
+	for len(b) < 64<<10 {
+		if len(b) == cap(b) {
+			b = append(make([]byte, 0, 4*cap(b)), b...)
+		}
+		n, err := unix.Read(fd, b[len(b):cap(b)])
+		switch {
+		case err == unix.EINTR:
+		case err != nil:
+			return nil, err
+		case n == 0:
+			return b, nil
+		default:
+			b = b[:len(b)+n]
+		}
+	}
+	return b, nil
 }
 
 // startOf returns when the process started: field 22 of its stat, which counts
 // from behind the name, since that may hold anything.
-func startOf(dir *os.File) (time.Duration, error) {
+func startOf(dir int) (time.Duration, error) {
 	b, err := readAt(dir, "stat")
 	if err != nil {
 		return 0, err
@@ -149,7 +173,7 @@ func startOf(dir *os.File) (time.Duration, error) {
 }
 
 // cgroupOf returns the path of the process below the cgroup2 mount.
-func cgroupOf(dir *os.File) (string, error) {
+func cgroupOf(dir int) (string, error) {
 	b, err := readAt(dir, "cgroup")
 	if err != nil {
 		return "", gone(0, err)
@@ -167,18 +191,15 @@ var cgroupMounts = [...]string{"/sys/fs/cgroup", "/sys/fs/cgroup/unified"}
 
 // cgroupID returns the id of a cgroup, which is its inode number.
 func cgroupID(path string) (uint64, error) {
-	for _, mount := range cgroupMounts {
-		var fs unix.Statfs_t
-		var st unix.Stat_t
-		if unix.Statfs(mount, &fs) != nil || fs.Type != unix.CGROUP2_SUPER_MAGIC {
-			continue
-		}
-		if err := unix.Stat(filepath.Join(mount, path), &st); err != nil {
-			return 0, err
-		}
-		return st.Ino, nil
+	mount := cgroupMount()
+	if mount == "" {
+		return 0, errors.New("cgroup2 is not mounted")
 	}
-	return 0, errors.New("cgroup2 is not mounted")
+	var st unix.Stat_t
+	if err := unix.Stat(filepath.Join(mount, path), &st); err != nil {
+		return 0, err
+	}
+	return st.Ino, nil
 }
 
 // within reports whether a cgroup is that of the id, or below it, as containers of a pod are.
@@ -193,26 +214,29 @@ func within(cgroup string, id uint64) bool {
 	}
 }
 
+// cgroupMount is the one of them that is there, which does not change while we run.
+var cgroupMount = sync.OnceValue(func() string {
+	for _, mount := range cgroupMounts {
+		var fs unix.Statfs_t
+		if unix.Statfs(mount, &fs) == nil && fs.Type == unix.CGROUP2_SUPER_MAGIC {
+			return mount
+		}
+	}
+	return ""
+})
+
 // exeOf returns the executable's path if the host finds that very file there.
-func exeOf(dir *os.File) string {
-	buf := make([]byte, 4096)
-	n, err := unix.Readlinkat(int(dir.Fd()), "exe", buf)
+func exeOf(dir int) string {
+	var buf [4096]byte
+	n, err := unix.Readlinkat(dir, "exe", buf[:])
 	if err != nil || n == len(buf) {
 		return ""
 	}
 	path := string(buf[:n])
 	var running, there unix.Stat_t
-	if unix.Fstatat(int(dir.Fd()), "exe", &running, 0) != nil || unix.Lstat(path, &there) != nil ||
+	if unix.Fstatat(dir, "exe", &running, 0) != nil || unix.Lstat(path, &there) != nil ||
 		running.Dev != there.Dev || running.Ino != there.Ino {
 		return ""
 	}
 	return path
-}
-
-func userName(uid uint32) string {
-	u, err := user.LookupId(strconv.FormatUint(uint64(uid), 10))
-	if err != nil {
-		return ""
-	}
-	return u.Username
 }
