@@ -179,7 +179,9 @@ func (h *hub) message(ctx context.Context, m channel.Message) error {
 		default: // nobody asked
 		}
 	case *channel.Closed:
-		h.forget(m.Conn)
+		for _, id := range m.Conns {
+			h.forget(id)
+		}
 	case *channel.Dial:
 		h.work(func() { h.dial(ctx, m) })
 	case *channel.Prove:

@@ -125,7 +125,7 @@ func TestProxyGetsOnlyWhatItIsDue(t *testing.T) {
 	if !limited {
 		t.Error("proofs are not bounded")
 	}
-	if err := p.c.Send(&channel.Closed{Conn: id}); err != nil {
+	if err := p.c.Send(&channel.Closed{Conns: []uint64{id}}); err != nil {
 		t.Fatal(err)
 	}
 	if got := dialled(&channel.Dial{ID: 10, Reach: channel.ToDatabase, Conn: id}); got != channel.Refused {

@@ -112,6 +112,7 @@ type proxy struct {
 	facts    atomic.Pointer[channel.Facts]
 	draining atomic.Bool
 	catalogs latest
+	over     over
 
 	ctx     context.Context
 	cancel  context.CancelFunc
@@ -339,12 +340,6 @@ func (p *proxy) accepted(m *channel.Accepted, fd int) {
 		}
 		p.server.Serve(p.ctx, c)
 	})
-}
-
-func (p *proxy) closed(id uint64) {
-	if err := p.conn.Send(&channel.Closed{Conn: id}); err != nil && p.ctx.Err() == nil {
-		p.log.Debug("redirector not told", "error", err)
-	}
 }
 
 // listen serves on a socket that the redirector opened.

@@ -37,7 +37,7 @@ func messages() []channel.Message {
 		&channel.Dial{ID: 1, Reach: channel.ToDatabase, Conn: 9},
 		&channel.Prove{ID: 2, Conn: 9, Method: channel.SCRAM, Salt: []byte("salt"), Iterations: 4096, AuthMessage: []byte("n=,r=")},
 		&channel.ReadToken{ID: 3, Conn: 9},
-		&channel.Closed{Conn: 9},
+		&channel.Closed{Conns: []uint64{9, 1 << 60}},
 	}
 }
 
@@ -60,7 +60,7 @@ func TestRoundTrip(t *testing.T) {
 }
 
 func TestUnmarshalRefuses(t *testing.T) {
-	good, err := channel.Marshal(&channel.Closed{Conn: 1})
+	good, err := channel.Marshal(&channel.Closed{Conns: []uint64{1}})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -163,7 +163,7 @@ func TestUnwantedDescriptorsAreClosed(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer r.Close()
-	b, _ := channel.Marshal(&channel.Closed{Conn: 1})
+	b, _ := channel.Marshal(&channel.Closed{Conns: []uint64{1}})
 	if err := unix.Sendmsg(hostile, b, unix.UnixRights(int(w.Fd())), nil, 0); err != nil {
 		t.Fatal(err)
 	}

@@ -1,6 +1,7 @@
 package channel
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -54,14 +55,14 @@ func Unmarshal(b []byte) (Message, error) {
 	}
 	d := decoder{b: b[1:]}
 	m.decode(&d)
-	for _, c := range d.b {
-		d.bad = d.bad || c != 0
-	}
-	if d.bad {
+	if d.bad || !bytes.Equal(d.b, zeros[:len(d.b)]) {
 		return nil, fmt.Errorf("%w of kind %d", ErrMessage, b[0])
 	}
 	return m, nil
 }
+
+// zeros is what follows the end of a message.
+var zeros [Size]byte
 
 // blank returns an empty message of kind k, or nil.
 func blank(k kind) Message {
@@ -153,9 +154,12 @@ func (d *decoder) u32() uint32             { return binary.LittleEndian.Uint32(d
 func (d *decoder) u64() uint64             { return binary.LittleEndian.Uint64(d.take(8)) }
 func (d *decoder) duration() time.Duration { return time.Duration(d.u64()) }
 
-func (d *decoder) text(most int) string { return string(d.bytes(most)) }
+func (d *decoder) text(most int) string { return string(d.part(most)) }
 
-func (d *decoder) bytes(most int) []byte {
+func (d *decoder) bytes(most int) []byte { return append([]byte(nil), d.part(most)...) }
+
+// part is what a message holds of at most that length. It is not a copy.
+func (d *decoder) part(most int) []byte {
 	n := int(d.u16())
 	if n > most {
 		d.bad = true
@@ -164,7 +168,7 @@ func (d *decoder) bytes(most int) []byte {
 	if n == 0 {
 		return nil
 	}
-	return append([]byte(nil), d.take(n)...)
+	return d.take(n)
 }
 
 func (d *decoder) addr() netip.AddrPort {

@@ -189,10 +189,25 @@ func (*ReadToken) files() (int, int)   { return 0, 0 }
 func (m *ReadToken) encode(e *encoder) { e.u64(m.ID); e.u64(m.Conn) }
 func (m *ReadToken) decode(d *decoder) { m.ID, m.Conn = d.u64(), d.u64() }
 
-func (*Closed) kind() kind          { return kindClosed }
-func (*Closed) files() (int, int)   { return 0, 0 }
-func (m *Closed) encode(e *encoder) { e.u64(m.Conn) }
-func (m *Closed) decode(d *decoder) { m.Conn = d.u64() }
+func (*Closed) kind() kind        { return kindClosed }
+func (*Closed) files() (int, int) { return 0, 0 }
+func (m *Closed) encode(e *encoder) {
+	e.bad = e.bad || len(m.Conns) > ManyClosed
+	e.u8(uint8(len(m.Conns)))
+	for _, id := range m.Conns {
+		e.u64(id)
+	}
+}
+func (m *Closed) decode(d *decoder) {
+	n := d.u8()
+	if n > ManyClosed {
+		d.bad = true
+		return
+	}
+	for range n {
+		m.Conns = append(m.Conns, d.u64())
+	}
+}
 
 // clip shortens a text that is only for a reader.
 func clip(s string) string {

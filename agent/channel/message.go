@@ -189,6 +189,9 @@ type ReadToken struct {
 	Conn uint64
 }
 
-// Closed says that the proxy is done with a connection: nothing can be asked in
-// its name any more.
-type Closed struct{ Conn uint64 }
+// Closed says that the proxy is done with connections, at most ManyClosed of them:
+// nothing can be asked in their name any more.
+type Closed struct{ Conns []uint64 }
+
+// ManyClosed bounds what one Closed names.
+const ManyClosed = 64
