@@ -317,11 +317,14 @@ func (p *proxy) accepted(m *channel.Accepted, fd int) {
 		p.closed(m.Conn)
 		return
 	}
-	conn, err := netConn(fd)
-	if err != nil {
-		p.log.Warn("connection not usable", "error", err)
-		p.closed(m.Conn)
-		return
+	var conn net.Conn = postgres.NewConn(fd)
+	if m.Fate == channel.Pass { // nothing is read of it here
+		var err error
+		if conn, err = netConn(fd); err != nil {
+			p.log.Warn("connection not usable", "error", err)
+			p.closed(m.Conn)
+			return
+		}
 	}
 	c := session.Conn{
 		ID: m.Conn, Net: conn, Database: m.Database, Host: m.Host, Destination: m.Destination, Unix: m.Unix, Netns: m.Netns, Client: m.Client,

@@ -84,11 +84,11 @@ func (se *session) poll(client net.Conn) *polled {
 		return nil
 	}
 	p := &polled{session: se}
-	if p.c.fd = detach(client); p.c.fd < 0 {
+	if p.s.fd = se.up.detach(); p.s.fd < 0 {
 		return nil
 	}
-	if p.s.fd = se.up.detach(); p.s.fd < 0 {
-		unix.Close(p.c.fd)
+	if p.c.fd = detach(client); p.c.fd < 0 {
+		se.up.fd = p.s.fd
 		return nil
 	}
 	// From here on no other epoll knows these sockets.

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -272,12 +273,15 @@ func TestPoolKey(t *testing.T) {
 	if err := s.CreateDatabase("wire2"); err != nil && !strings.Contains(err.Error(), "exists") {
 		t.Fatal(err)
 	}
+	var mu sync.Mutex
 	var subject string
 	var settings []postgres.Setting
 	p := pooled(t, s.Addr(), func(p *proxy) {
 		config := p.config
 		p.config = func(st *postgres.Startup, cfg *postgres.SessionConfig) *protocol.Refusal {
 			config(st, cfg)
+			mu.Lock()
+			defer mu.Unlock()
 			mine := subject
 			cfg.Pool.Key = func() string { return mine }
 			cfg.Settings = settings
@@ -301,12 +305,16 @@ func TestPoolKey(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			p.srv.FlushPool()
+			mu.Lock()
 			subject, settings = "", nil
+			mu.Unlock()
 			a := connect(t, base)
 			pid := backend(t, a)
 			leave(t, a)
 			p.settled()
+			mu.Lock()
 			subject, settings = tt.subject, tt.settings
+			mu.Unlock()
 			ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 			defer cancel()
 			b, err := pgx.Connect(ctx, tt.dsn)
@@ -326,12 +334,13 @@ func TestPoolKey(t *testing.T) {
 // that is too old or belongs to rules that are gone.
 func TestPoolForgets(t *testing.T) {
 	s := server(t)
-	age := time.Hour
+	var age atomic.Int64
+	age.Store(int64(time.Hour))
 	p := pooled(t, s.Addr(), func(p *proxy) {
 		config := p.config
 		p.config = func(st *postgres.Startup, cfg *postgres.SessionConfig) *protocol.Refusal {
 			config(st, cfg)
-			cfg.Pool.Age, cfg.Pool.Idle, cfg.Pool.Max = age, time.Second, 2
+			cfg.Pool.Age, cfg.Pool.Idle, cfg.Pool.Max = time.Duration(age.Load()), time.Second, 2
 			return nil
 		}
 	})
@@ -361,11 +370,11 @@ func TestPoolForgets(t *testing.T) {
 	}
 	wait("idle")
 	pid = keep()
-	age = time.Nanosecond
+	age.Store(1)
 	if keep() == pid {
 		t.Error("a session that is too old serves")
 	}
-	age = time.Hour
+	age.Store(int64(time.Hour))
 	pid = keep()
 	p.srv.FlushPool()
 	if keep() == pid {

@@ -95,6 +95,8 @@ func start(t testing.TB, addr string, change func(*proxy)) *proxy {
 			}
 			if p.wrap != nil {
 				conn = p.wrap(conn)
+			} else {
+				conn = bare(conn)
 			}
 			p.wg.Go(func() {
 				err := p.srv.Serve(ctx, postgres.Accepted{Conn: conn, TLS: p.tls, Scope: "test", Open: p.open})

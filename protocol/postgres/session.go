@@ -173,11 +173,12 @@ func (se *session) run(ctx context.Context, h *hello) error {
 		return err
 	}
 	p := se.poll(h.conn)
-	if p == nil && se.up.fd >= 0 {
+	if p == nil {
 		if err := se.up.open(); err != nil {
 			return fmt.Errorf("server: %w", err)
 		}
-		se.server.conn, se.server.raw = se.up.conn, rawOf(se.up.conn)
+		se.client.waits(h.conn)
+		se.server.waits(se.up.conn)
 	}
 	unhook := context.AfterFunc(ctx, func() {
 		se.end(context.Cause(ctx), &protocol.Refusal{Code: "57P01", Message: "terminating connection: Sluice is stopping"})

@@ -28,8 +28,16 @@ var errAgain = errors.New("nothing now")
 // and that of the runtime would both be woken by it. It is -1 if conn is none
 // whose bytes are those on the socket.
 func detach(conn net.Conn) int {
-	switch conn.(type) {
+	switch c := conn.(type) {
 	case *net.TCPConn, *net.UnixConn:
+	case *Conn:
+		if fd := c.take(); fd >= 0 {
+			return fd
+		}
+		if conn, _ = c.slow(); conn == nil {
+			return -1
+		}
+		return detach(conn)
 	default:
 		return -1
 	}

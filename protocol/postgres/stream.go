@@ -35,9 +35,19 @@ type stream struct {
 
 // newStream returns a stream of conn that begins with rest.
 func newStream(conn net.Conn, rest []byte) *stream {
-	s := &stream{conn: conn, raw: rawOf(conn), ahead: rest}
+	s := &stream{conn: conn, ahead: rest}
 	s.readable = s.tryRead
 	return s
+}
+
+// waits readies s for goroutines that wait for it.
+func (s *stream) waits(conn net.Conn) {
+	if c, ok := conn.(*Conn); ok {
+		if slow, err := c.slow(); err == nil {
+			conn = slow
+		}
+	}
+	s.conn, s.raw = conn, rawOf(conn)
 }
 
 // rawOf returns the socket of a connection whose bytes are those on it, else nil.
