@@ -1,8 +1,10 @@
 package session
 
 import (
+	"encoding/binary"
 	"encoding/json"
-	"strconv"
+	"maps"
+	"slices"
 
 	"sluicegate.io/sluice/agent/record"
 	"sluicegate.io/sluice/policy"
@@ -18,7 +20,8 @@ func (g *Gate) pool(db *policy.Database) *postgres.Pool {
 	}
 	return &postgres.Pool{
 		Key: func() string { return g.likeness(db) }, Name: db.Name,
-		Idle: db.Pool.Idle, Age: db.Pool.Age, Max: db.Pool.Max, Total: db.Pool.Total,
+		Names: func() any { return resolution{g.catalog, g.catalog.version.Load()} },
+		Idle:  db.Pool.Idle, Age: db.Pool.Age, Max: db.Pool.Max, Total: db.Pool.Total,
 		Reused: func() {
 			g.log.Buffer(&record.Event{Notice: &record.Notice{Type: "pool",
 				Text: "served by a session of the server that was kept and reset"}})
@@ -26,19 +29,41 @@ func (g *Gate) pool(db *policy.Database) *postgres.Pool {
 	}
 }
 
+// resolution is what a catalog knew at a time.
+type resolution struct {
+	of      *catalog
+	version uint64
+}
+
 // likeness is all of a session that another one must have too, to get its server's
 // session: whom it serves, as far as that is proven, with every claim of a token, and
 // where the server is. Which process of a workload it is does not matter.
 func (g *Gate) likeness(db *policy.Database) string {
-	s := g.subject
-	s.Process.PID = 0
-	who, err := json.Marshal(struct {
-		Subject                               policy.Subject
-		Cgroup, Netns, Passwords              uint64
-		Database, Host, To, Mode, Name, Login string
-	}{s, g.conn.CgroupID, g.conn.Netns, g.conn.Passwords, db.Name, g.conn.Host, g.conn.to(), strconv.Itoa(int(db.TLS.Mode)), g.name, g.credential})
-	if err != nil { // a claim that cannot be written down is like no other
-		return g.log.ID().String()
+	c, p, w := &g.conn, &g.subject.Process, &g.subject.Workload
+	b := make([]byte, 0, 512)
+	number := func(n uint64) { b = binary.BigEndian.AppendUint64(b, n) }
+	text := func(all ...string) {
+		for _, s := range all {
+			number(uint64(len(s)))
+			b = append(b, s...)
+		}
 	}
-	return string(who)
+	number(c.CgroupID)
+	number(c.Netns)
+	number(c.Passwords)
+	number(uint64(db.TLS.Mode))
+	number(uint64(p.UID))
+	text(db.Name, c.Host, c.to(), g.name, g.credential, p.User, p.Exe, p.Cgroup,
+		w.Name, w.Namespace, w.Pod, w.PodUID, w.ServiceAccount, w.Container)
+	for _, k := range slices.Sorted(maps.Keys(w.Labels)) {
+		text(k, w.Labels[k])
+	}
+	if g.subject.Token != nil {
+		token, err := json.Marshal(g.subject.Token)
+		if err != nil { // a claim that cannot be written down is like no other
+			return g.log.ID().String()
+		}
+		text("token", string(token))
+	}
+	return string(b)
 }

@@ -3,6 +3,7 @@ package session_test
 import (
 	"context"
 	"net/netip"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -76,6 +77,10 @@ func TestPoolSubject(t *testing.T) {
 		{"destination", func(c *session.Conn) {
 			c.Destination = netip.AddrPortFrom(netip.MustParseAddr("127.0.0.2"), c.Destination.Port())
 		}, false},
+		{"label", func(c *session.Conn) { c.Workload.Labels = map[string]string{"app": "x"} }, false},
+		{"container", func(c *session.Conn) { c.Workload.Container = "side" }, false},
+		{"uid", func(c *session.Conn) { c.Process.UID = 1002 }, false},
+		{"unix socket", func(c *session.Conn) { c.Unix = "/run/x" }, false},
 		{"host", func(c *session.Conn) { c.Host = "db.internal" }, false},
 		{"password", func(c *session.Conn) { c.Passwords++ }, false},
 		{"password not known", func(c *session.Conn) { c.Passwords = 0 }, false},
@@ -100,6 +105,18 @@ func TestPoolSubject(t *testing.T) {
 				t.Errorf("%d sessions outlive the rules under which they began", n)
 			}
 		})
+	}
+}
+
+// A field of the subject that this package does not know of would be shared.
+func TestPoolKnowsTheSubject(t *testing.T) {
+	for _, tt := range []struct {
+		of     any
+		fields int
+	}{{policy.Subject{}, 3}, {policy.Process{}, 5}, {policy.Workload{}, 7}} {
+		if typ := reflect.TypeOf(tt.of); typ.NumField() != tt.fields {
+			t.Errorf("%v has %d fields, of which pool.go knows %d", typ, typ.NumField(), tt.fields)
+		}
 	}
 }
 

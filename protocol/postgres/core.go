@@ -80,9 +80,13 @@ type core struct {
 
 	// Of a session whose server's may be kept.
 	keeps     bool
-	spoiled   bool        // a statement may have left what a reset does not take back
-	cancelled bool        // a CancelRequest was sent to the server
-	retired   bool        // the client has left, and the server's session stays
+	spoiled   bool       // a statement may have left what a reset does not take back
+	cancelled bool       // a CancelRequest was sent to the server
+	retired   bool       // the client has left, and the server's session stays
+	moved     bool       // names may resolve differently than at the start
+	names0    func() any // see Pool.Names
+	under     any        // what that was when the path was asked for
+	begins    func(path []string, under any)
 	quiet     func() bool // nothing of the server is on its way to the client
 	reported  func(name, value string)
 	discarded func(why Discard)

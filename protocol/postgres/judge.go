@@ -92,6 +92,9 @@ func (c *core) ask() (step, *protocol.Refusal) {
 		return stepMore, aborted
 	}
 	c.asks++
+	if c.names0 != nil {
+		c.under = c.names0()
+	}
 	c.asking, c.asked = true, []string{}
 	name := fmt.Appendf(nil, "%s.%d\x00", c.private, c.asks)
 	own := !c.open
@@ -136,6 +139,9 @@ func (c *core) learned() {
 		c.pathVersion++
 	}
 	c.asked = nil
+	if c.begins != nil && !c.moved {
+		c.begins(c.path, c.under)
+	}
 }
 
 // current makes sure that st was judged as it would be now. It is judged again
@@ -408,6 +414,7 @@ func (c *core) launch(r *run) {
 		e := &r.Judgement.Plans[i].Effect
 		if e.MovesNames() || i < len(r.Inner) && r.Inner[i] != nil && r.Inner[i].Effect.MovesNames() {
 			c.pathKnown, c.pathDirty, c.dirtyAt = false, true, c.segment
+			c.moved = true
 			// What the text prepares was judged somewhere between two paths.
 			r.view.path = ^uint64(0)
 		}

@@ -39,7 +39,10 @@ type upstream struct {
 	// Of one that a pool may keep.
 	fd       int // in place of conn, -1: conn
 	born     time.Time
-	asked    bool              // whether logins have a trigger
+	asked    bool              // whether logins have a trigger, and a role
+	role     bool              // it began in a role that is not the login's own
+	path     []string          // the search path that it began with, nil: not known
+	names    any               // ... under which it was
 	settings map[string]string // as reported at the login
 	now      map[string]string // ... and since
 }

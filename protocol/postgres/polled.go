@@ -128,7 +128,7 @@ func (p *polled) close() {
 	if p.clock != nil {
 		p.clock.Stop()
 	}
-	if p.failed {
+	if p.failed || p.kept {
 		unix.Close(p.c.fd)
 		return
 	}

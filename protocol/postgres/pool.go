@@ -25,6 +25,10 @@ type Pool struct {
 	Age        time.Duration // how long after its login it is used
 	Max, Total int           // that wait and are alike, and in all of Name
 	Reused     func()        // called where a kept session serves the client; may be nil
+	// Names returns what changes when names may have come to resolve differently for
+	// reasons outside of the session. While it is equal, the search path that one client
+	// began with is that of the next. Nil: it is asked for anew.
+	Names func() any
 }
 
 // Discard is why a session of the server was closed and not used again.

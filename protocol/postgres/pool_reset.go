@@ -8,12 +8,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// What a reset sends. RESET ROLE follows because DISCARD ALL leaves a login without the
-// role that ALTER ROLE ... SET role gives it. A trigger for logins does what no reset
-// repeats, so a database that has one is not for pooling; each session is asked once.
+// What a reset sends. RESET ROLE follows where it has to, because DISCARD ALL leaves a
+// login without the role that ALTER ROLE ... SET role gives it. A trigger for logins does
+// what no reset repeats, so a database that has one is not for pooling. Each session is
+// asked once for either.
 const (
 	discardAll = "DISCARD ALL"
 	resetRole  = "RESET ROLE"
+	showRole   = "SHOW role"
 	askTrigger = "SELECT FROM pg_catalog.pg_event_trigger WHERE evtevent OPERATOR(pg_catalog.=) 'login'"
 )
 
@@ -30,17 +32,21 @@ type reset struct {
 const resetReply = 16 << 10
 
 func newReset(up *upstream) *reset {
-	r := &reset{up: up, asks: !up.asked, tags: resetTags[:2]}
-	if r.asks {
+	r := &reset{up: up, asks: !up.asked, tags: resetTags[:1]}
+	switch {
+	case r.asks:
 		r.tags = resetTags
+	case up.role:
+		r.tags = resetTags[:2]
 	}
 	return r
 }
 
 var (
-	resetTags    = []string{discardAll, "RESET", "SELECT 0"}
-	resetShort   = resetMessages(discardAll, resetRole)
-	resetAndAsks = resetMessages(discardAll, resetRole, askTrigger)
+	resetTags    = []string{discardAll, "RESET", "SHOW", "SELECT 0"}
+	resetShort   = resetMessages(discardAll)
+	resetToRole  = resetMessages(discardAll, resetRole)
+	resetAndAsks = resetMessages(discardAll, resetRole, showRole, askTrigger)
 )
 
 func resetMessages(texts ...string) (b []byte) {
@@ -53,6 +59,9 @@ func resetMessages(texts ...string) (b []byte) {
 func (r *reset) messages() []byte {
 	if r.asks {
 		return resetAndAsks
+	}
+	if r.up.role {
+		return resetToRole
 	}
 	return resetShort
 }
@@ -149,7 +158,9 @@ func (r *reset) message(kind byte, body []byte) Discard {
 		r.tags = r.tags[1:]
 	case !r.ready && kind == 'C' && strings.TrimSuffix(string(body), "\x00") == r.tags[0]:
 		r.ready = true
-	case !r.ready && r.asks && len(r.tags) == 1 && kind == 'T':
+	case !r.ready && r.asks && len(r.tags) <= 2 && kind == 'T':
+	case !r.ready && r.asks && len(r.tags) == 2 && kind == 'D':
+		r.up.role = string(body) != "\x00\x01\x00\x00\x00\x04none"
 	case !r.ready && r.asks && len(r.tags) == 1 && kind == 'D':
 		return DiscardTrigger
 	default:

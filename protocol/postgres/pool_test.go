@@ -544,3 +544,77 @@ func TestPoolVirgins(t *testing.T) {
 		t.Errorf("only %d clients were served by a kept session", st.PoolHits.Load())
 	}
 }
+
+// A login that begins in a role of its own does so with every client.
+func TestPoolRoleOfLogin(t *testing.T) {
+	s := server(t)
+	s.Exec(t, pgDatabase(t), `do $$ begin if not exists (select from pg_roles where rolname = 'pool_login') then
+		create role pool_inner; create role pool_login login; grant pool_inner to pool_login; end if; end $$;
+		alter role pool_login set role = 'pool_inner'`)
+	p := pooled(t, s.Addr(), nil)
+	dsn := strings.Replace(p.dsn(), "app_rw", "pool_login", 1)
+	for i := range 4 {
+		c := connect(t, dsn)
+		if got := text(t, c, "select session_user || ' ' || current_user || ' ' || current_setting('role')"); got != "pool_login pool_inner pool_inner" {
+			t.Errorf("client %d: %s", i, got)
+		}
+		if _, err := c.Exec(context.Background(), []string{"reset all", "set role none", "set session authorization default", "select 1"}[i], pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Error(err)
+		}
+		leave(t, c)
+		p.settled()
+	}
+	if n := p.srv.Stats.PoolHits.Load(); n != 3 {
+		t.Errorf("%d of 4 clients had a kept session", n)
+	}
+}
+
+// The search path that a session begins with need not be asked for again, unless names
+// may have come to resolve differently.
+func TestPoolPath(t *testing.T) {
+	var names atomic.Int64
+	p := pooled(t, server(t).Addr(), func(p *proxy) {
+		config := p.config
+		p.config = func(st *postgres.Startup, cfg *postgres.SessionConfig) *protocol.Refusal {
+			config(st, cfg)
+			cfg.Pool.Names = func() any { return names.Load() }
+			return nil
+		}
+	})
+	ctx := context.Background()
+	for i, tt := range []struct {
+		names int64
+		first string // runs before
+		asked bool
+	}{
+		{1, "", true}, {1, "", false}, {1, "set search_path = pg_catalog", true}, {1, "", false},
+		{2, "set search_path = pg_catalog", true}, {2, "", true}, {2, "", false}, {3, "", true},
+	} {
+		names.Store(tt.names)
+		c := connect(t, p.dsn())
+		if tt.first != "" {
+			if _, err := c.Exec(ctx, tt.first, pgx.QueryExecModeSimpleProtocol); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sql := fmt.Sprintf("select /*named*/ %d", i)
+		if _, err := c.Exec(ctx, sql, pgx.QueryExecModeSimpleProtocol); err != nil {
+			t.Fatal(err)
+		}
+		want := "[pg_catalog public]"
+		if tt.first != "" {
+			want = "[pg_catalog]"
+		}
+		log := p.gate.log()
+		if !strings.Contains(log, "judge "+sql+" path="+want) {
+			t.Errorf("client %d: judged under another path than %s:\n%s", i, want, log)
+		}
+		if asked := strings.Contains(log, "judge "+sql+" path=[]"); asked != tt.asked {
+			t.Errorf("client %d: asked is %v", i, asked)
+		}
+		leave(t, c)
+		if p.settled() != 1 {
+			t.Fatalf("not kept: %v", p.discards())
+		}
+	}
+}

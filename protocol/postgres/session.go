@@ -150,6 +150,13 @@ func (se *session) run(ctx context.Context, h *hello) error {
 		se.core.keeps = true
 		se.core.quiet = func() bool { return true } // retire makes sure
 		se.core.reported = se.up.reported
+		if names := se.lease.Names; names != nil {
+			se.core.names0 = names
+			se.core.begins = func(path []string, under any) { se.up.path, se.up.names = path, under }
+			if se.up.path != nil && se.up.names == names() {
+				se.core.path, se.core.pathKnown, se.core.pathVersion = se.up.path, true, 1
+			}
+		}
 		se.core.discarded = func(why Discard) { s.Stats.PoolDiscards[why].Add(1) }
 	}
 	key := s.keys.add(se, se.up.pid, h.keyVersion(se.up))
