@@ -86,7 +86,11 @@ func Run(ctx context.Context, o Options) error {
 		case <-ctx.Done():
 		}
 	})
-	err = r.run(ctx, daemonGrace)
+	grace := daemonGrace
+	if a.Kubernetes != nil {
+		grace = a.Kubernetes.Drain
+	}
+	err = r.run(ctx, grace)
 	cancel(err)
 	r.handling.Wait()
 	return err

@@ -71,7 +71,7 @@ recorded, or it does not pass.`,
 			cmd.AddCommand(c)
 		}
 	}
-	group("run", execCommand(), agentCommand(), doctorCommand())
+	group("run", execCommand(), agentCommand(), doctorCommand(), kubeCommand())
 	group("look", statusCommand(), sessionsCommand(), replayCommand(), tailCommand(), verifyCommand())
 	group("policy", policyCommand(), databaseCommand(), caCommand())
 	cmd.AddCommand(versionCommand(), proxyCommand())
