@@ -37,6 +37,10 @@ type Gate struct {
 	lapses  uint64
 	tokens  tokenState
 	byToken bool // the client's password was its token
+	expiry  *time.Timer
+	stop    context.CancelCauseFunc // ends the session
+	running atomic.Int64            // runs that have begun and not ended
+	closed  atomic.Bool
 	changes bool // DDL ran in the open transaction
 
 	number     uint64
@@ -220,6 +224,7 @@ func (g *Gate) Begin(ctx context.Context, r *protocol.Run) *protocol.Refusal {
 		x.left = len(j.Plans)
 	}
 	r.State = x
+	g.running.Add(1)
 	g.s.o.Traffic.Added.Observe(x.began.Sub(began))
 	return nil
 }
@@ -304,6 +309,7 @@ func (g *Gate) End(r *protocol.Run, i int, o protocol.Outcome) {
 		g.Refused("", o.Refused)
 	}
 	if x.left--; x.left <= 0 {
+		g.running.Add(-1)
 		r.State = nil
 		x.next, g.free = g.free, x
 	}
@@ -373,6 +379,10 @@ func (g *Gate) close(ctx context.Context, err error) {
 	g.s.mu.Lock()
 	delete(g.s.live, g)
 	g.s.mu.Unlock()
+	g.closed.Store(true)
+	if g.expiry != nil {
+		g.expiry.Stop()
+	}
 	g.s.catalogs.detach(g.catalog)
 	g.s.leave(&g.conn)
 	g.s.o.Traffic.Sessions.Add(-1)

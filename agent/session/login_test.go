@@ -233,6 +233,44 @@ func TestTokenOfASessionLapses(t *testing.T) {
 	}
 }
 
+// A session that only listens ends with its token too, and what runs then ends first.
+func TestTokenEndsWhoListens(t *testing.T) {
+	p := startLogins(t)
+	expires := time.Now().Add(2 * time.Second)
+	verify := func(context.Context, string, *policy.Workload) (*policy.Token, error) {
+		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Expires: expires}, nil
+	}
+	p.logins("  clientAuth: token\n", verify, believing, strings.Replace(chosen("all", "{any: true}", "  functions: [pg_catalog.pg_sleep]"), `actions: [select], on: ["app.*"]`, `actions: [select, listen], on: ["app.*", ch]`, 1))
+	c, err := p.connectAs("anybody", tokenOf("support"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	busy, err := p.connectAs("anybody", tokenOf("support"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 15*time.Second)
+	defer cancel()
+	if _, err := c.Exec(ctx, "LISTEN ch"); err != nil {
+		t.Fatal(err)
+	}
+	slept := make(chan error, 1)
+	go func() {
+		_, err := all(busy, "SELECT pg_sleep(3)::text")
+		slept <- err
+	}()
+	if _, err := c.WaitForNotification(ctx); code(err) != "28000" || time.Since(expires) < 0 || time.Since(expires) > 2*time.Second {
+		t.Errorf("who listens: %v, %v after the token's end", err, time.Since(expires))
+	}
+	if err := <-slept; err != nil {
+		t.Errorf("what ran: %v", err)
+	}
+	if _, err := busy.WaitForNotification(ctx); code(err) != "28000" {
+		t.Errorf("after it: %v, want 28000", err)
+	}
+	p.ended(2)
+}
+
 // A server that has shown no certificate gets no md5 answer unless its configuration says so.
 func TestWeakestAnswer(t *testing.T) {
 	p := startOn(t, pgtest.Options{Auth: "md5", TLS: true})

@@ -171,12 +171,17 @@ func (c *Conn) from() string {
 // Serve serves c until it ends.
 func (s *Server) Serve(ctx context.Context, c Conn) {
 	s.o.Traffic.Accepted.Add(1)
+	whole := ctx
+	ctx, stop := context.WithCancelCause(ctx)
+	defer stop(nil)
 	var g *Gate
 	a := postgres.Accepted{
 		Conn: c.Net, TLS: s.leaf(&c), Scope: strconv.FormatUint(c.CgroupID, 10),
 		Open: func(ctx context.Context, st *postgres.Startup) (*postgres.SessionConfig, *protocol.Refusal) {
 			gate, config, why := s.begin(ctx, &c, st)
-			g = gate
+			if g = gate; g != nil {
+				g.stop = stop
+			}
 			if why != nil {
 				s.o.Traffic.Rejected.Add(why.Code, 1)
 				s.o.Log.Info("connection refused", "code", why.Code, "reason", why.Message,
@@ -190,8 +195,8 @@ func (s *Server) Serve(ctx context.Context, c Conn) {
 		if errors.Is(err, postgres.ErrPlaceholder) {
 			g.foreign("scram", "a password that is not the placeholder")
 		}
-		g.close(ctx, err)
-	} else if err != nil && ctx.Err() == nil {
+		g.close(whole, err)
+	} else if err != nil && whole.Err() == nil {
 		s.o.Log.Debug("connection ended before it was a session", "error", err, "destination", c.to())
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"sluicegate.io/sluice/agent/identity"
+	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -83,7 +84,24 @@ func (g *Gate) lapsed(now time.Time) *protocol.Refusal {
 	if t := g.subject.Token; !g.byToken || t != nil && now.Before(t.Expires) {
 		return nil
 	}
-	return badToken("the token that this session was opened with has expired, or is no longer believed")
+	return errLapsed
+}
+
+var errLapsed = badToken("the token that this session was opened with has expired, or is no longer believed")
+
+// endWith ends the session at the end of its token, also if it only listens. What runs
+// then may end first.
+func (g *Gate) endWith(t *policy.Token) {
+	g.expiry = time.AfterFunc(time.Hour, func() {
+		switch {
+		case g.closed.Load():
+		case g.running.Load() > 0:
+			g.expiry.Reset(time.Second)
+		default:
+			g.stop(errLapsed)
+		}
+	})
+	g.expiry.Reset(time.Until(t.Expires))
 }
 
 func badToken(message string) *protocol.Refusal {
@@ -100,6 +118,7 @@ func (g *Gate) tokenAuth(rules *Rules) func(context.Context, string) *protocol.R
 		why := g.believe(ctx, rules, password)
 		if why == nil {
 			g.byToken = true
+			g.endWith(g.subject.Token)
 			why = g.adopt(rules, time.Now())
 			g.name = g.subject.String()
 		}

@@ -188,7 +188,9 @@ func (se *session) run(ctx context.Context, h *hello) error {
 		se.server.waits(se.up.conn)
 	}
 	unhook := context.AfterFunc(ctx, func() {
-		se.end(context.Cause(ctx), &protocol.Refusal{Code: "57P01", Message: "terminating connection: Sluice is stopping"})
+		why := stopping
+		errors.As(context.Cause(ctx), &why)
+		se.end(context.Cause(ctx), why)
 	})
 	if p != nil {
 		p.wait()
@@ -214,6 +216,9 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	}
 	return se.err
 }
+
+// stopping is what a client is told if its context ends, unless the cause is a Refusal.
+var stopping = &protocol.Refusal{Code: "57P01", Message: "terminating connection: Sluice is stopping"}
 
 // end ends the session: the client is told why if there is something to tell and
 // room for it, and both connections are closed. Only the first call counts.
