@@ -381,7 +381,7 @@ func TestPoolForgets(t *testing.T) {
 		t.Error("a session of rules that are gone serves")
 	}
 	c := connect(t, p.dsn())
-	pid = backend(t, c)
+	backend(t, c)
 	p.srv.FlushPool()
 	leave(t, c)
 	if n := p.settled(); n != 0 {

@@ -100,8 +100,9 @@ func TestCanary(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// An account that nothing else runs as, or what that has in memory would be read too.
 	cmd := exec.CommandContext(ctx, sluicetest.Binary(t), "exec", "--config", f.sluice.Config, "--state", f.sluice.State,
-		"--user", "nobody", "--log-level", "debug", "--", "/usr/bin/python3", "-c", string(text))
+		"--user", "games", "--log-level", "debug", "--", "/usr/bin/python3", "-c", string(text))
 	cmd.Cancel = func() error { return cmd.Process.Signal(os.Interrupt) }
 	cmd.Env = []string{"PATH=/usr/bin:/bin", "CANARY=" + canaryEnv, "PORT=" + strconv.Itoa(server.Port), "DB=" + f.db, "LOOK=" + folder + ":/run/sluice:/var/lib/sluice"}
 	var seen bytes.Buffer
