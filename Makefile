@@ -11,6 +11,8 @@ TAGS   = netgo,osusergo
 
 FUZZTIME ?= 60s
 
+export KUBE_DIR ?= $(CURDIR)/out/kube
+
 .DEFAULT_GOAL := help
 
 ##@ Every day
@@ -64,6 +66,12 @@ conformance: build ## Suites of drivers and of PostgreSQL itself, direct and thr
 test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
 	@scripts/setup.sh kernels
 	@test/kernels/run-all.sh
+test-kube: ## Sluice in a real Kubernetes of two nodes, by its chart (root)
+	@scripts/setup.sh kube
+	test/kube/kit/build.sh
+	cd test/kube/helm && GOFLAGS=-mod=mod $(GO) build -o $(KUBE_DIR)/helm helm.sh/helm/v3/cmd/helm
+	$(MAKE) --no-print-directory image IMAGE=sluice.test/sluice:test
+	$(GO) test -count=1 -v -timeout 30m -tags kube ./test/kube
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
 	@scripts/setup.sh soak
 	$(GO) test -count=1 -v -timeout 30m -tags soak ./test/soak -smith 10m
@@ -76,4 +84,4 @@ help: ## Show this list
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels soak clean help
+.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels test-kube soak clean help

@@ -1,0 +1,369 @@
+//go:build kube
+
+package kube_test
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+)
+
+// TestKubernetes installs the chart as a user would, on two nodes, and holds it to what the
+// README promises of a label. Its parts build on one another, in this order.
+func TestKubernetes(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Fatal("needs root")
+	}
+	w := start(t)
+	t.Run("install", w.install)
+	if t.Failed() {
+		t.FailNow()
+	}
+	for _, part := range []struct {
+		name string
+		run  func(*testing.T)
+	}{
+		{"masks, service accounts and records", w.sessions},
+		{"a bad object", w.badObject},
+		{"the first instruction", w.first},
+		{"init containers, jobs, containers made again", w.kinds},
+		{"labels of running pods", w.labels},
+		{"the token of another pod", w.stolen},
+		{"privileges", w.privileges},
+		{"certificates", w.trust},
+		{"an agent that is killed", w.killed},
+		{"a rolling update under load", w.rolling},
+		{"uninstall", w.uninstall},
+	} {
+		t.Run(part.name, part.run)
+	}
+}
+
+// start makes the cluster, with images in it, and takes it down at the end.
+func start(t *testing.T) *world {
+	t.Helper()
+	tree, err := filepath.Abs("../..")
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := &world{t: t, kit: filepath.Join(tree, "test/kube/kit"), tree: tree}
+	dir := os.Getenv("KUBE_DIR")
+	if dir == "" {
+		t.Fatal("KUBE_DIR is not set: run make test-kube")
+	}
+	w.helm = filepath.Join(dir, "helm")
+	images := filepath.Join(dir, "images")
+	if err := os.MkdirAll(images, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	before := programs(t)
+	probe := filepath.Join(t.TempDir(), "probe")
+	w.must(t, "", "env", "CGO_ENABLED=0", "go", "build", "-o", probe, "sluicegate.io/sluice/test/kube/probe")
+	for name, script := range map[string]string{
+		"probe": fmt.Sprintf("%s/image.sh %s %s --entrypoint /probe", w.kit, probeImage, probe),
+		"db":    fmt.Sprintf("%s/postgres.sh %s", w.kit, postgresImage),
+	} {
+		w.must(t, "", "sh", "-c", script+" > "+filepath.Join(images, name+".tar"))
+	}
+	t.Cleanup(func() {
+		if os.Getenv("KUBE_KEEP") == "" {
+			w.must(t, "", filepath.Join(w.kit, "down.sh"))
+			if after := programs(t); after > before {
+				t.Errorf("%d programs of Sluice are left in the kernel", after-before)
+			}
+		}
+	})
+	t.Log(w.must(t, "", "env", "KUBE_NODES=2", filepath.Join(w.kit, "up.sh")))
+	w.must(t, "", filepath.Join(w.kit, "load.sh"), filepath.Join(tree, "out/sluice-image.tar"))
+	w.apply(t, database)
+	w.db = "10.96.77.7:5432"
+	w.kubectl(t, "-n", "db", "wait", "--for=condition=Ready", "pod/pg", "--timeout=90s")
+	w.must(t, schema, filepath.Join(w.kit, "kubectl.sh"), "-n", "db", "exec", "-i", "pg", "--", "psql", "-qU", "postgres", "-h", "/tmp", "-v", "ON_ERROR_STOP=1")
+	return w
+}
+
+func (w *world) install(t *testing.T) {
+	values := filepath.Join(t.TempDir(), "values.yaml")
+	if err := os.WriteFile(values, []byte(`
+image: {repository: sluice.test/sluice, tag: test, pullPolicy: Never}
+secrets: [{namespace: db, name: pg-login}]
+agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: 15s}}
+`), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	args := []string{w.helm, "upgrade", "--install", "sluice", filepath.Join(w.tree, "agent/chart"), "-n", "sluice-system", "--create-namespace", "-f", values}
+	if out, err := w.node(t, "n1", args...); err != nil {
+		t.Fatalf("helm install: %v\n%s", err, out)
+	}
+	w.rollout(t)
+	w.apply(t, objects)
+	for _, object := range []string{"database/shop", "policy.sluicegate.io/bots"} {
+		w.kubectl(t, "wait", "--for=condition=Accepted", object, "--timeout=30s")
+		w.kubectl(t, "wait", "--for=condition=Enforced", object, "--timeout=30s")
+	}
+	t.Log("\n" + w.kubectl(t, "get", "sluice"))
+}
+
+// rollout waits until both agents are ready.
+func (w *world) rollout(t *testing.T) {
+	t.Helper()
+	if out, err := w.try("-n", "sluice-system", "rollout", "status", "ds/sluice", "--timeout=90s"); err != nil {
+		logs, _ := w.try("-n", "sluice-system", "logs", "ds/sluice", "--tail=30")
+		t.Fatalf("%v\n%s\n%s", err, out, logs)
+	}
+}
+
+// agent runs a command in the agent of a node.
+func (w *world) agent(t *testing.T, node string, args ...string) string {
+	t.Helper()
+	name := strings.TrimSpace(w.kubectl(t, "-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice",
+		"--field-selector=status.phase=Running,spec.nodeName="+node, "-o", "jsonpath={.items[0].metadata.name}"))
+	return w.kubectl(t, append([]string{"-n", "sluice-system", "exec", name, "--", "/usr/bin/sluice"}, args...)...)
+}
+
+func (w *world) sessions(t *testing.T) {
+	for _, node := range []string{"n1", "n2"} {
+		p := w.psql("bot-"+node, "", `psql URL -tAc "select ssn from customers order by id"; sleep 1000`)
+		p.node = node
+		w.apply(t, p.yaml())
+	}
+	w.apply(t, w.psql("stranger", "default", `psql URL -tAc "select ssn from customers"; echo end; sleep 1000`).yaml())
+	for _, node := range []string{"n1", "n2"} {
+		got := w.logs(t, "bot-"+node, "4321")
+		if got != "***6789\n***4321\n" {
+			t.Errorf("on %s: %s", node, got)
+		}
+	}
+	got := w.logs(t, "stranger", "end")
+	if !strings.Contains(got, "No policy names this subject in database shop") || strings.Contains(got, "6789") {
+		t.Errorf("another service account: %s", got)
+	}
+	records := until(t, "record", 10*time.Second, func() (string, bool) {
+		out := w.agent(t, "n2", "sessions", "--output", "json")
+		return out, strings.Contains(out, `"pod": "bot-n2"`) && strings.Contains(out, "terminate")
+	})
+	for _, want := range []string{`"tokenSubject": "system:serviceaccount:agents:bot"`, `"container": "c"`, `"serviceAccount": "bot"`} {
+		if !strings.Contains(records, want) {
+			t.Errorf("the record has no %s:\n%s", want, records)
+		}
+	}
+	if strings.Contains(records, "123-45") || strings.Contains(records, "the-real-password") {
+		t.Error("the record has what it must not")
+	}
+	t.Log("\n" + w.agent(t, "n2", "sessions") + w.agent(t, "n2", "status"))
+}
+
+func (w *world) badObject(t *testing.T) {
+	w.apply(t, bad)
+	why := until(t, "refused", 30*time.Second, func() (string, bool) {
+		out, _ := w.try("get", "policy.sluicegate.io", "bots", "-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].status} {.status.conditions[?(@.type=="Accepted")].message}`)
+		return out, strings.HasPrefix(out, "False")
+	})
+	t.Log(why)
+	w.apply(t, w.psql("after-bad", "", `psql URL -tAc "select ssn from customers where id = 1"; sleep 1000`).yaml())
+	w.logs(t, "after-bad", "***6789") // the last good one is in force
+	w.apply(t, objects)
+	w.kubectl(t, "wait", "--for=condition=Accepted", "policy.sluicegate.io/bots", "--timeout=30s")
+}
+
+func (w *world) first(t *testing.T) {
+	w.apply(t, w.probe("plain", "first", "").yaml())
+	w.apply(t, fmt.Sprintf(`apiVersion: batch/v1
+kind: Job
+metadata: {name: hundred, namespace: agents}
+spec:
+  completions: 100
+  parallelism: 12
+  template:
+    metadata: {labels: {%s}}
+    spec:
+      serviceAccountName: bot
+      restartPolicy: Never
+      terminationGracePeriodSeconds: 0
+      containers: [{name: c, image: "%s", imagePullPolicy: Never, args: [once, "%s"]}]
+`, enrolled, probeImage, w.db))
+	w.kubectl(t, "-n", "agents", "wait", "--for=condition=Complete", "job/hundred", "--timeout=300s")
+	got := strings.Fields(w.kubectl(t, "-n", "agents", "logs", "-l", "job-name=hundred", "--tail=-1", "--max-log-requests=100", "--prefix=false"))
+	counts := map[string]int{}
+	for _, where := range got {
+		counts[where]++
+	}
+	t.Logf("first connections of 100 pods: %v", counts)
+	if len(got) != 100 || counts["database"] > 0 {
+		t.Errorf("of 100 pods, %v", counts)
+	}
+	if counts["refused"] > 0 {
+		t.Errorf("%d were guarded, but not served", counts["refused"])
+	}
+	if got := w.logs(t, "plain", "\n"); got != "database\n" {
+		t.Errorf("a pod without label: %s", got)
+	}
+	w.kubectl(t, "-n", "agents", "delete", "job", "hundred", "--wait=false")
+}
+
+func (w *world) kinds(t *testing.T) {
+	p := w.probe("init", "once", enrolled)
+	p.init = p.command
+	w.apply(t, p.yaml())
+	again := w.probe("again", "once", enrolled)
+	again.restart = "Always"
+	w.apply(t, again.yaml())
+	for _, c := range []string{"i", "c"} {
+		until(t, "container "+c, 30*time.Second, func() (string, bool) {
+			out, _ := w.try("-n", "agents", "logs", "init", "-c", c)
+			return out, out == "sluice\n"
+		})
+	}
+	until(t, "a container made again", 40*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "get", "pod", "again", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
+		return out, out >= "1"
+	})
+	if got := w.kubectl(t, "-n", "agents", "logs", "again", "--previous"); got != "sluice\n" {
+		t.Errorf("a container made again: %s", got)
+	}
+	w.kubectl(t, "-n", "agents", "delete", "pod", "again", "init", "--wait=false")
+}
+
+func (w *world) labels(t *testing.T) {
+	w.apply(t, w.probe("hold", "hold", "").yaml())
+	w.apply(t, w.probe("loop", "loop", "").yaml())
+	w.logs(t, "hold", "database")
+	w.logs(t, "loop", "database")
+	w.kubectl(t, "-n", "agents", "label", "pod", "hold", "loop", "sluicegate.io/enroll=true")
+	w.logs(t, "hold", "cut")
+	w.logs(t, "loop", "sluice")
+	w.kubectl(t, "-n", "agents", "label", "pod", "loop", "sluicegate.io/enroll-")
+	got := until(t, "let go", 20*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "loop")
+		return out, strings.HasSuffix(out, "sluice\ndatabase\n")
+	})
+	t.Logf("a running pod, labelled and unlabelled: %q", got)
+	w.kubectl(t, "label", "namespace", "agents", "sluicegate.io/enroll=true")
+	until(t, "by its namespace", 20*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "loop")
+		return out, strings.HasSuffix(out, "sluice\n")
+	})
+	w.kubectl(t, "label", "namespace", "agents", "sluicegate.io/enroll-")
+}
+
+func (w *world) stolen(t *testing.T) {
+	uid := w.kubectl(t, "-n", "agents", "get", "pod", "bot-n1", "-o", "jsonpath={.metadata.uid}")
+	token := strings.TrimSpace(w.kubectl(t, "-n", "agents", "create", "token", "bot", "--bound-object-kind=Pod", "--bound-object-name=bot-n1", "--bound-object-uid="+uid))
+	w.apply(t, "apiVersion: v1\nkind: Secret\nmetadata: {name: stolen, namespace: agents}\nstringData: {token: "+token+"}\n")
+	p := w.psql("thief", "", `psql URL -tAc "select ssn from customers"; echo end; sleep 1000`)
+	p.extra = "  automountServiceAccountToken: false\n  volumes: [{name: t, secret: {secretName: stolen}}]\n"
+	p.mounts = "{name: t, mountPath: /var/run/secrets/kubernetes.io/serviceaccount}"
+	w.apply(t, p.yaml())
+	got := w.logs(t, "thief", "end")
+	if !strings.Contains(got, "its pod is another one") || strings.Contains(got, "6789") {
+		t.Errorf("with the token of another pod: %s", got)
+	}
+	t.Log(got)
+}
+
+func (w *world) privileges(t *testing.T) {
+	p := w.probe("privileged", "first", enrolled)
+	p.security = "privileged: true"
+	w.apply(t, p.yaml())
+	q := w.probe("raw", "first", enrolled)
+	q.security = "capabilities: {add: [NET_RAW]}"
+	q.node = "n1"
+	w.apply(t, q.yaml())
+	h := w.probe("host", "first", enrolled)
+	h.extra = "  hostNetwork: true\n"
+	h.security = "capabilities: {drop: [NET_RAW]}"
+	w.apply(t, h.yaml())
+	w.logs(t, "raw", "sluice")
+	w.logs(t, "host", "sluice")
+	status := w.agent(t, "n1", "status", "--output", "json")
+	_, raw, _ := strings.Cut(status, `"name": "raw"`)
+	raw, _, _ = strings.Cut(raw, "}")
+	if !strings.Contains(raw, `"guarded": [`) || strings.Contains(raw, "unenforced") {
+		t.Errorf("a pod with NET_RAW is not guarded:\n%s", raw)
+	}
+	until(t, "refused", 30*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "get", "pod", "privileged", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
+		return out, strings.Contains(out, "is privileged")
+	})
+	w.kubectl(t, "-n", "agents", "delete", "pod", "privileged", "--wait=false")
+}
+
+func (w *world) trust(t *testing.T) {
+	p := w.psql("trusting", "", `psql "postgres://shop:x@pg.db.svc.cluster.local/postgres?sslmode=verify-full" -tAc "select ssn from customers where id = 1"; echo end; sleep 1000`)
+	p.annotations = `sluicegate.io/trust: "true"`
+	w.apply(t, p.yaml())
+	if got := w.logs(t, "trusting", "end"); got != "***6789\nend\n" {
+		t.Errorf("sslmode=verify-full: %s", got)
+	}
+}
+
+func (w *world) killed(t *testing.T) {
+	p := w.probe("enrolled", "loop", enrolled)
+	p.node = "n1"
+	w.apply(t, p.yaml())
+	q := w.probe("free", "loop", "")
+	q.node = "n1"
+	w.apply(t, q.yaml())
+	w.logs(t, "enrolled", "sluice")
+	w.logs(t, "free", "database")
+	pid := w.must(t, "", "pgrep", "-of", "^/usr/bin/sluice agent --config /etc/sluice")
+	w.must(t, "", "kill", "-9", strings.TrimSpace(pid))
+	w.must(t, "", "sh", "-c", "pkill -9 -f '^/usr/bin/sluice agent --config /etc/sluice' || true") // that of n2 too
+	w.logs(t, "enrolled", "refused")
+	got := until(t, "a new agent serves", 60*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "enrolled")
+		return out, strings.HasSuffix(out, "sluice\n") && strings.Contains(out, "refused")
+	})
+	if strings.Contains(got, "database") {
+		t.Errorf("while no agent ran: %s", got)
+	}
+	if got := w.kubectl(t, "-n", "agents", "logs", "free"); got != "database\n" {
+		t.Errorf("a pod that is not enrolled noticed: %s", got)
+	}
+	t.Logf("an enrolled pod while its agent is killed: %q", got)
+	w.rollout(t)
+}
+
+func (w *world) rolling(t *testing.T) {
+	load := w.psql("load", "", `ok=0; lost=0; i=0; while [ $i -lt 150 ]; do i=$((i+1)); if [ "$(psql URL -tAc "select ssn from customers where id = 1" 2>/dev/null)" = "***6789" ]; then ok=$((ok+1)); else lost=$((lost+1)); fi; sleep 0.1; done; echo "short: $ok served, $lost refused"; sleep 1000`)
+	long := w.psql("long", "", `psql URL -c "begin" -c "select count(*) from customers" -c "\! sleep 10" -c "select 'survived' from customers where id = 1" 2>&1; echo end; sleep 1000`)
+	w.apply(t, load.yaml())
+	w.apply(t, long.yaml())
+	w.logs(t, "long", "count")
+	w.kubectl(t, "-n", "sluice-system", "rollout", "restart", "ds/sluice")
+	w.rollout(t)
+	got := w.logs(t, "long", "end")
+	if !strings.Contains(got, "survived") {
+		t.Errorf("a session of 10 s, with 15 s to drain: %s", got)
+	}
+	t.Log(w.logs(t, "load", "short:"))
+}
+
+func (w *world) uninstall(t *testing.T) {
+	if out, err := w.node(t, "n1", w.helm, "uninstall", "sluice", "-n", "sluice-system", "--timeout", "180s"); err != nil {
+		pods, _ := w.try("-n", "sluice-system", "get", "pods", "-o", "wide")
+		t.Fatalf("helm uninstall: %v\n%s%s", err, out, pods)
+	}
+	if n := programs(t); n > 0 {
+		t.Errorf("%d programs are left in the kernel", n)
+	}
+	for _, node := range []string{"n1", "n2"} {
+		out, _ := w.node(t, node, "sh", "-c", "ls /sys/fs/bpf; find /sys/fs/cgroup -name sluice; ss -ltnpH | grep -i sluice")
+		if strings.TrimSpace(out) != "" {
+			t.Errorf("left on %s:\n%s", node, out)
+		}
+	}
+	left := w.kubectl(t, "-n", "sluice-system", "get", "all,sa,role,rolebinding,cm", "-o", "name")
+	for _, line := range strings.Fields(left) {
+		if strings.Contains(line, "sluice") && !strings.HasPrefix(line, "pod/") {
+			t.Errorf("left in the cluster: %s", line)
+		}
+	}
+	until(t, "enrolled pods reach the database again", 20*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "enrolled")
+		return out, strings.HasSuffix(out, "database\n")
+	})
+}

@@ -1,0 +1,68 @@
+// Command probe is what pods of the test run: its first instructions are socket, connect,
+// write and read. It prints where its connection ended: "sluice" (which offers TLS),
+// "database" (which has none), or "refused".
+//
+//	probe first ADDRESS    once, at once; then it waits to be deleted
+//	probe once ADDRESS     once, and ends
+//	probe loop ADDRESS     five times a second, and prints what changes
+//	probe hold ADDRESS     connects, and prints when the connection is cut
+package main
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"time"
+)
+
+// sslRequest asks a PostgreSQL server if it has TLS: 'S' or 'N'.
+var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
+
+func ask(to string) (net.Conn, string) {
+	c, err := net.DialTimeout("tcp", to, 5*time.Second)
+	if err != nil {
+		return nil, "refused"
+	}
+	answer := make([]byte, 1)
+	c.SetDeadline(time.Now().Add(5 * time.Second))
+	if _, err := c.Write(sslRequest); err != nil {
+		return c, "refused"
+	}
+	if _, err := c.Read(answer); err != nil {
+		return c, "refused"
+	}
+	return c, map[byte]string{'S': "sluice", 'N': "database"}[answer[0]]
+}
+
+func main() {
+	if len(os.Args) != 3 {
+		os.Exit(2)
+	}
+	to := os.Args[2]
+	c, where := ask(to)
+	fmt.Println(where)
+	switch os.Args[1] {
+	case "first":
+		time.Sleep(time.Hour)
+	case "loop":
+		for {
+			if c != nil {
+				c.Close()
+			}
+			time.Sleep(200 * time.Millisecond)
+			var now string
+			if c, now = ask(to); now != where {
+				where = now
+				fmt.Println(where)
+			}
+		}
+	case "hold":
+		if c == nil {
+			os.Exit(1)
+		}
+		c.SetDeadline(time.Time{})
+		c.Read(make([]byte, 1))
+		fmt.Println("cut")
+		time.Sleep(time.Hour)
+	}
+}
