@@ -66,6 +66,9 @@ conformance: build ## Suites of drivers and of PostgreSQL itself, direct and thr
 test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
 	@scripts/setup.sh kernels
 	@test/kernels/run-all.sh
+manifests: ## Render the chart as plain manifests, agent/chart/manifests
+	cd test/kube/helm && GOFLAGS=-mod=mod $(GO) build -o $(KUBE_DIR)/helm helm.sh/helm/v3/cmd/helm
+	$(KUBE_DIR)/helm template sluice agent/chart -n sluice-system --kube-version 1.34 --set uninstall=false >agent/chart/manifests/sluice.yaml
 test-kube: ## Sluice in a real Kubernetes of two nodes, by its chart (root)
 	@scripts/setup.sh kube
 	test/kube/kit/build.sh
@@ -84,4 +87,4 @@ help: ## Show this list
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels test-kube soak clean help
+.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels test-kube manifests soak clean help

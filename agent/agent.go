@@ -13,7 +13,8 @@ import (
 	"sluicegate.io/sluice/redirect"
 )
 
-// daemonGrace is how long sessions may go on after the daemon is told to stop.
+// daemonGrace is how long sessions may go on after the daemon is told to stop, unless kind
+// Agent says.
 const daemonGrace = 10 * time.Second
 
 // Run is the daemon. It returns when ctx is done: what is enrolled stays enrolled in
@@ -30,6 +31,12 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	a := r.rules.Load().set.Agent()
+	grace := daemonGrace
+	if a.Kubernetes != nil {
+		grace = a.Kubernetes.Drain
+	}
+	ctx, stop := r.linger(ctx, grace)
+	defer stop()
 	if err := raiseFiles(a.Sessions); err != nil {
 		r.log.Warn("fewer sessions than configured will find room", "error", err)
 	}
@@ -86,11 +93,7 @@ func Run(ctx context.Context, o Options) error {
 		case <-ctx.Done():
 		}
 	})
-	grace := daemonGrace
-	if a.Kubernetes != nil {
-		grace = a.Kubernetes.Drain
-	}
-	err = r.run(ctx, grace)
+	err = r.run(ctx, endGrace)
 	cancel(err)
 	r.handling.Wait()
 	return err

@@ -221,7 +221,7 @@ func (w *world) kinds(t *testing.T) {
 		out, _ := w.try("-n", "agents", "get", "pod", "again", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
 		return out, out >= "1"
 	})
-	if got := w.kubectl(t, "-n", "agents", "logs", "again", "--previous"); got != "sluice\n" {
+	if got := w.logs(t, "again", "\n"); got != "sluice\n" {
 		t.Errorf("a container made again: %s", got)
 	}
 	w.kubectl(t, "-n", "agents", "delete", "pod", "again", "init", "--wait=false")
@@ -278,9 +278,11 @@ func (w *world) privileges(t *testing.T) {
 	w.apply(t, h.yaml())
 	w.logs(t, "raw", "sluice")
 	w.logs(t, "host", "sluice")
-	status := w.agent(t, "n1", "status", "--output", "json")
-	_, raw, _ := strings.Cut(status, `"name": "raw"`)
-	raw, _, _ = strings.Cut(raw, "}")
+	raw := until(t, "status", 20*time.Second, func() (string, bool) { // it is told every 5 s
+		_, raw, found := strings.Cut(w.agent(t, "n1", "status", "--output", "json"), `"name": "raw"`)
+		raw, _, _ = strings.Cut(raw, "}")
+		return raw, found
+	})
 	if !strings.Contains(raw, `"guarded": [`) || strings.Contains(raw, "unenforced") {
 		t.Errorf("a pod with NET_RAW is not guarded:\n%s", raw)
 	}
@@ -351,7 +353,7 @@ func (w *world) uninstall(t *testing.T) {
 		t.Errorf("%d programs are left in the kernel", n)
 	}
 	for _, node := range []string{"n1", "n2"} {
-		out, _ := w.node(t, node, "sh", "-c", "ls /sys/fs/bpf; find /sys/fs/cgroup -name sluice; ss -ltnpH | grep -i sluice")
+		out, _ := w.node(t, node, "sh", "-c", "ls /sys/fs/bpf | grep -v debug; find /sys/fs/cgroup -name sluice; ss -ltnpH | grep -i sluice")
 		if strings.TrimSpace(out) != "" {
 			t.Errorf("left on %s:\n%s", node, out)
 		}
