@@ -48,12 +48,12 @@ const tick = 10 * time.Millisecond
 // /usr/bin/psql is not the host's.
 func Process(f Facts) (policy.Process, error) {
 	known := policy.Process{PID: f.PID, UID: f.UID, User: userName(f.UID)}
-	dir, err := openProcess(f)
+	dir, leave, err := enter(f)
 	if err != nil {
 		return known, err
 	}
-	defer unix.Close(dir)
 	cgroup, err := cgroupOf(dir)
+	defer leave(err == nil)
 	if err != nil {
 		return known, err
 	}
