@@ -168,6 +168,7 @@ func TestPoolStatements(t *testing.T) {
 		CREATE TABLE app.domains (a app.dom); CREATE TABLE app.plain (a int DEFAULT 1, b text CHECK (length(b) < 100));
 		CREATE TABLE app.secured (a int); ALTER TABLE app.secured ENABLE ROW LEVEL SECURITY;
 		CREATE POLICY p ON app.secured USING (set_config('my.own', '1', false) = '1');
+		CREATE EXTENSION IF NOT EXISTS citext; CREATE TABLE app.texts (t citext);
 		CREATE SEQUENCE app.numbers; CREATE TABLE app.serial (a int DEFAULT nextval('app.numbers'), b int);
 		GRANT ALL ON ALL TABLES IN SCHEMA app TO app_rw; GRANT ALL ON ALL SEQUENCES IN SCHEMA app TO app_rw`)
 	rules := `  rules:
@@ -190,6 +191,8 @@ func TestPoolStatements(t *testing.T) {
 		{rules, "SET DateStyle = German", true},
 		{rules, "PREPARE x AS SELECT 1", true},
 		{rules, "PREPARE x AS SELECT app.mine()", false},
+		{rules, "SELECT count(*) FROM app.texts WHERE t = 'x'", true}, // operators and types of an extension in C
+		{rules, "SELECT replace(t, 'a', 'b') FROM app.texts", false},
 		{rules, "SELECT setseed(0.5)", false},
 		{rules, "SELECT app.mine()", false},
 		{rules, "SELECT * FROM app.seeds", false},

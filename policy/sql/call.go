@@ -36,7 +36,10 @@ func (a *analysis) functions(f []string, at int32) []*Function {
 	case 1:
 		all = a.c.ResolveFunction(a.path, f[0])
 		if a.userFunction(f[0]) {
-			a.byPath, a.leaves = true, true // whichever it is
+			a.byPath = true
+			if _, open := a.v.Open(); open {
+				a.leaves = true // nobody asks for the path there, so it may be any
+			}
 			a.needPath(at)
 		}
 	case 3:
@@ -132,7 +135,7 @@ func (a *analysis) allowedCode(f *Function, of string) {
 	if f == nil {
 		a.missing("42883", -1, "%s runs a function that is not known", of)
 	}
-	a.runsCode(f)
+	a.leaves = a.leaves || !f.traceless() && !f.native()
 	if f.System() && safeFunction(f) || f.Language == "c" || f.Language == "internal" || a.listed(f) {
 		return
 	}

@@ -52,6 +52,23 @@ func (f *Function) traceless() bool {
 	return f.System() && (safeFunction(f) && f.Name != "setseed" || f.numbers())
 }
 
+// native reports whether f is code of an extension in a library. Behind an operator, a
+// cast or a type, such code computes on its arguments, and leaves no more than that its
+// library is loaded.
+func (f *Function) native() bool {
+	return f.Language == "c" || f.Language == "internal"
+}
+
+// natives reports whether all of these functions are.
+func (c *Catalog) natives(all []uint32) bool {
+	for _, oid := range all {
+		if f := c.functionOID[oid]; f == nil || !f.native() {
+			return false
+		}
+	}
+	return true
+}
+
 // numbers reports whether f draws from a sequence, which DISCARD SEQUENCES forgets.
 func (f *Function) numbers() bool {
 	switch f.Name {
@@ -83,7 +100,7 @@ func (c *Catalog) plain(r *Relation, depth int) bool {
 	default:
 		return false // a foreign table keeps a connection
 	}
-	if depth > maxViews || len(r.Calls) > 0 || len(r.Rules) > 0 || r.RowSecurity && len(r.Policies) > 0 ||
+	if depth > maxViews || !c.natives(r.Calls) || len(r.Rules) > 0 || r.RowSecurity && len(r.Policies) > 0 ||
 		!c.plainText(r.Definition) {
 		return false
 	}
@@ -122,7 +139,7 @@ func (c *Catalog) plainType(oid uint32) bool {
 	case t.Element != 0 && t.Category == "A":
 		return c.plainType(t.Element)
 	}
-	return t.Kind == EnumType && len(t.Calls) == 0
+	return (t.Kind == EnumType || t.Kind == BaseTypeKind) && c.natives(t.Calls)
 }
 
 // calledName matches what may be a call in an expression as the server prints it.
