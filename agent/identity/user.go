@@ -9,7 +9,8 @@ import (
 )
 
 // users remembers the names of users, for as long as /etc/passwd is the same file with
-// the same content, as far as its times tell.
+// the same content, as far as its times tell. The binary that `make build` makes knows
+// users of that file alone.
 var users struct {
 	sync.Mutex
 	names map[uint32]string
