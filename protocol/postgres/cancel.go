@@ -127,3 +127,24 @@ func (s *session) cancelUpstream(ctx context.Context) {
 	var one [1]byte
 	io.ReadFull(out, one[:]) // the end tells that it was taken
 }
+
+// cancelled lets the client's messages go on when the server has taken a cancel of ours.
+// PostgreSQL closes the connection of a CancelRequest when it has signalled the process; one
+// that is idle then, or reads its next message, drops it (tcop/postgres.c, ProcessInterrupts).
+func (s *session) cancelled() {
+	s.mu.Lock()
+	s.core.cancelling--
+	if s.polled != nil {
+		s.polled.resumed.Store(true)
+	} else if s.waiting {
+		s.waiting = false
+		select {
+		case s.wake <- struct{}{}:
+		default:
+		}
+	}
+	s.mu.Unlock()
+	if s.polled != nil {
+		s.polled.post()
+	}
+}

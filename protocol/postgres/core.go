@@ -69,14 +69,18 @@ type core struct {
 	lastEpoch    uint64
 
 	// Of the server's side.
-	passing   int    // bytes of a message that passes in pieces
-	dropping  bool   // ... or does not
-	between   bool   // no piece of a message to the client is outstanding
-	swallow   bool   // replies up to ReadyForQuery are of no use
-	sensitive bool   // something sensitive was touched in this transaction
-	wantBack  int    // size of the message that is to be read as a whole
-	cancel    bool   // the driver is to have the server cancel what it runs
-	runs      []*run // to be used again
+	passing   int  // bytes of a message that passes in pieces
+	dropping  bool // ... or does not
+	between   bool // no piece of a message to the client is outstanding
+	swallow   bool // replies up to ReadyForQuery are of no use
+	sensitive bool // something sensitive was touched in this transaction
+	wantBack  int  // size of the message that is to be read as a whole
+	cancel    bool // the driver is to have the server cancel what it runs
+	// Until the server has taken a cancel of ours nothing is sent to it, and what follows
+	// runs that may be cancelled is sent when they are done: it would be hit in their stead.
+	cancelling int    // cancels that are on their way
+	bounded    int    // runs that may be cancelled
+	runs       []*run // to be used again
 
 	// Of a session whose server's may be kept.
 	keeps     bool
@@ -121,6 +125,7 @@ type run struct {
 	touches   bool // changes names
 	sensitive bool
 	limited   *protocol.Refusal // the limit that was passed
+	bounded   bool              // it may be cancelled for one
 	clock     interface{ Stop() bool }
 }
 
@@ -202,8 +207,8 @@ func (c *core) take() *run {
 
 // release lets a finished run be used again.
 func (c *core) release(r *run) {
+	*r = run{} // a clock that has just gone off must not find it
 	if len(c.runs) < 4 {
-		*r = run{}
 		c.runs = append(c.runs, r)
 	}
 }

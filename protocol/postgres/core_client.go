@@ -96,8 +96,15 @@ func (c *core) oversized(kind byte, size int) (s step, refused bool) {
 		Hint:    "Send large values in several statements or with COPY."}), true
 }
 
-// settle waits for room in the queue, and for a COPY to start or fail.
+// settle waits for room in the queue, for a COPY to start or fail, and for what must not
+// be overtaken by a cancel.
 func (c *core) settle() step {
+	if c.cancelling > 0 {
+		return stepWait
+	}
+	if c.bounded > 0 && c.queue.boundaries > 0 {
+		return c.wait()
+	}
 	if c.queue.len >= queueLimit || c.copier != nil && !c.copying {
 		return c.wait()
 	}
@@ -174,7 +181,8 @@ func (c *core) message(kind byte, b []byte) step {
 		c.toServer.pass(b)
 		c.flushed = true
 	case 'S':
-		if c.swallow {
+		// Where the Sync that ends what is to fail was sent already, this is a later one.
+		if c.swallow && c.queue.boundaries == 0 {
 			c.toServer.message('E', []byte(c.private), []byte{0, 0, 0, 0, 0}, nil)
 		}
 		c.sync()

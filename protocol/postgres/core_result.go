@@ -149,6 +149,9 @@ func (c *core) retire(r *run) {
 	if r.touches {
 		c.pendingNames--
 	}
+	if r.bounded {
+		c.bounded--
+	}
 	if r.clock != nil {
 		r.clock.Stop()
 	}

@@ -120,6 +120,7 @@ func (c *core) limit54(r *run, l protocol.Limits) {
 	r.limited.Rule = r.Judgement.Plans[r.statement].Rule
 	c.stats.Limited.Add(1)
 	c.cancel = true
+	c.cancelling++
 }
 
 // largeRow handles a row that is not there as a whole yet.

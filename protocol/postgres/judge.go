@@ -438,7 +438,12 @@ func (c *core) launch(r *run) {
 	}
 	var millis int64
 	for i := range r.Judgement.Plans {
-		millis = max(millis, r.limits(i).Millis)
+		l := r.limits(i)
+		millis = max(millis, l.Millis)
+		r.bounded = r.bounded || l.Rows > 0 || l.Bytes > 0 || l.Millis > 0
+	}
+	if r.bounded {
+		c.bounded++
 	}
 	if millis > 0 {
 		r.clock = c.expire(r, time.Duration(millis)*time.Millisecond)

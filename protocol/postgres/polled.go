@@ -46,7 +46,8 @@ type polled struct {
 	hungry  bool // more has to be read before the core can go on
 	deaf    bool // nothing of the client counts any more
 	holding atomic.Bool
-	waits   bool // for the server
+	waits   bool        // for the server
+	resumed atomic.Bool // it need not any more: a cancel was taken
 
 	// Of the server's side.
 	got    sent
@@ -290,6 +291,9 @@ func (p *polled) fromClient() (moved bool) {
 			moved = true
 			continue
 		}
+		if p.resumed.Swap(false) {
+			p.waits = false
+		}
 		if p.holding.Load() || p.waits {
 			return moved
 		}
@@ -435,6 +439,7 @@ func (p *polled) withdraw() {
 	p.paused.Store(true)
 	p.cancels.Go(func() {
 		p.cancelUpstream(context.Background())
+		p.cancelled()
 		p.paused.Store(false)
 		p.post()
 	})

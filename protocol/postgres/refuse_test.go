@@ -1,6 +1,7 @@
 package postgres_test
 
 import (
+	"bytes"
 	"strings"
 	"testing"
 	"time"
@@ -224,5 +225,30 @@ func TestDeepPipeline(t *testing.T) {
 		if got := r.rounds(n); strings.Count(got, "C SELECT 1") != n {
 			t.Errorf("with Sync: %d", strings.Count(got, "C SELECT 1"))
 		}
+	}
+}
+
+// TestCancelOvertakes checks that a cancel of ours, which comes late where a statement is
+// done already, hits none that the client has sent behind it.
+func TestCancelOvertakes(t *testing.T) {
+	p := start(t, server(t).Addr(), nil)
+	const rounds = 60
+	tests := []struct {
+		name string
+		one  []byte
+		each int
+	}{
+		{"extended", join(all("/*rows=1*/ select generate_series(1,3)"), syncMsg(), all("select 7"), syncMsg()), 2},
+		{"simple", join(query("/*rows=1*/ select generate_series(1,3)"), query("select 7")), 2},
+		{"time", join(query("/*millis=1*/ select pg_sleep(0.001)"), query("select 7")), 2},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			got := talk(t, p.ln.Addr().String(), exchange{send: bytes.Repeat(tt.one, rounds), rounds: rounds * tt.each}, 0)
+			if n := strings.Count(got, "D 7\n"); n != rounds {
+				_, hit, _ := strings.Cut(got, "57014 canceling")
+				t.Errorf("%d of %d statements behind limited ones ran:\n...%s", n, rounds, hit[:min(len(hit), 500)])
+			}
+		})
 	}
 }

@@ -405,6 +405,7 @@ func (se *session) fromServer() {
 			ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
 			se.cancelUpstream(ctx)
 			stop()
+			se.cancelled()
 		}
 		if !c.toClient.empty() {
 			se.toClient(between)
@@ -506,9 +507,11 @@ func (se *session) expire(r *run, d time.Duration) interface{ Stop() bool } {
 			r.limited = &protocol.Refusal{Code: "57014", Message: "the statement took longer than the policy allows",
 				Detail: fmt.Sprintf("limit: %v a statement", d)}
 			se.srv.Stats.Limited.Add(1)
+			se.core.cancelling++
 		}
 		se.mu.Unlock()
 		if due {
+			defer se.cancelled()
 			ctx, stop := context.WithTimeout(context.Background(), 10*time.Second)
 			defer stop()
 			se.cancelUpstream(ctx)
