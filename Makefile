@@ -78,6 +78,7 @@ test-kube: ## Sluice in a real Kubernetes of two nodes, by its chart (root)
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
 	@scripts/setup.sh soak
 	$(GO) test -count=1 -v -timeout 30m -tags soak ./test/soak -smith 10m
+	SLUICE_CHAOS_ROUNDS=14 $(GO) test -count=1 -v -timeout 60m -run TestChaosVolume ./protocol/postgres
 	@scripts/fuzz.sh 30m
 clean: ## Remove ./out
 	rm -rf out
