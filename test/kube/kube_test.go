@@ -286,6 +286,11 @@ func (w *world) privileges(t *testing.T) {
 	if !strings.Contains(raw, `"guarded": [`) || strings.Contains(raw, "unenforced") {
 		t.Errorf("a pod with NET_RAW is not guarded:\n%s", raw)
 	}
+	until(t, "the pods of a policy are counted", 40*time.Second, func() (string, bool) {
+		out, _ := w.try("get", "nodereport", "n1", "-o", "jsonpath={.report.pods} {.report.podsNotEnforced}")
+		return out, out != "" && out != "0 0" && !strings.HasPrefix(out, "0")
+	})
+	t.Log("\n" + w.kubectl(t, "get", "sluice"))
 	until(t, "refused", 30*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "get", "pod", "privileged", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
 		return out, strings.Contains(out, "is privileged")
