@@ -126,6 +126,7 @@ type run struct {
 	sensitive bool
 	limited   *protocol.Refusal // the limit that was passed
 	bounded   bool              // it may be cancelled for one
+	millis    int64             // how long it may take, 0: as long as it does
 	clock     interface{ Stop() bool }
 }
 

@@ -436,18 +436,24 @@ func (c *core) launch(r *run) {
 	if r.sensitive {
 		c.sensitive = true
 	}
-	var millis int64
 	for i := range r.Judgement.Plans {
 		l := r.limits(i)
-		millis = max(millis, l.Millis)
+		r.millis = max(r.millis, l.Millis)
 		r.bounded = r.bounded || l.Rows > 0 || l.Bytes > 0 || l.Millis > 0
 	}
 	if r.bounded {
 		c.bounded++
 	}
-	if millis > 0 {
-		r.clock = c.expire(r, time.Duration(millis)*time.Millisecond)
+}
+
+// tick sets the clock of the run that the server has come to: one that waits for others
+// must not have them cancelled.
+func (c *core) tick() {
+	e := c.queue.head()
+	if e == nil || e.run == nil || e.run.millis == 0 || e.run.clock != nil {
+		return
 	}
+	e.run.clock = c.expire(e.run, time.Duration(e.run.millis)*time.Millisecond)
 }
 
 // limits are those of statement i, the smaller ones where it executes another.

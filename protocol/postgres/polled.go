@@ -317,6 +317,7 @@ func (p *polled) fromClient() (moved bool) {
 		p.mu.Lock()
 		p.sent.n, p.sent.next = c.fromClient(p.c.pending())
 		c.settled()
+		c.tick()
 		p.sent.ended, p.sent.valid = c.ended, true
 		p.waits = p.sent.next == stepWait
 		p.mu.Unlock()
@@ -422,6 +423,7 @@ func (p *polled) fromServer() (moved bool) {
 		p.srv.Stats.BytesFromServer.Add(int64(n))
 		p.mu.Lock()
 		p.got.n = c.fromServer(p.s.pending())
+		c.tick()
 		p.got.ended, p.got.cancel, p.got.valid = c.ended, c.cancel, true
 		c.cancel = false
 		p.waits = false

@@ -275,6 +275,7 @@ func (se *session) fromClient() {
 			se.mu.Lock()
 			n, next := c.fromClient(se.client.pending())
 			c.settled()
+			c.tick()
 			ended := c.ended
 			se.waiting = next == stepWait
 			want = c.want
@@ -390,6 +391,7 @@ func (se *session) fromServer() {
 		st.BytesFromServer.Add(int64(n))
 		se.mu.Lock()
 		n = c.fromServer(se.server.pending())
+		c.tick()
 		ended, between, cancel := c.ended, c.between, c.cancel
 		c.cancel = false
 		want = c.wantBack
