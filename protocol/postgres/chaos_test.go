@@ -145,16 +145,17 @@ func backends(t *testing.T) {
 	t.Helper()
 	var left string
 	for range 100 {
-		got, err := server(t).Query("postgres", "select count(*) from pg_stat_activity where datname = 'wire'")
+		got, err := server(t).Query("postgres", `select concat_ws(' ', pid, state, wait_event, age(clock_timestamp(), backend_start), query) from pg_stat_activity
+			where datname = 'wire' and backend_type = 'client backend'`)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if left = strings.Join(got, ""); left == "0" {
+		if left = strings.Join(got, "\n"); left == "" {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Errorf("%s sessions are left on the server", left)
+	t.Errorf("left on the server:\n%s", left)
 }
 
 // speak sends messages and reads to the end, which comes within the deadline.
