@@ -140,13 +140,14 @@ func script() [][]byte {
 	}
 }
 
-// backends waits until the server has no session of the test's database left.
-func backends(t *testing.T) {
+// backends waits until the server has no session of the test's database left that began
+// since.
+func backends(t *testing.T, since time.Time) {
 	t.Helper()
 	var left string
 	for range 100 {
 		got, err := server(t).Query("postgres", `select concat_ws(' ', pid, state, wait_event, age(clock_timestamp(), backend_start), query) from pg_stat_activity
-			where datname = 'wire' and backend_type = 'client backend'`)
+			where datname = 'wire' and backend_type = 'client backend' and backend_start >= '` + since.Format(time.RFC3339Nano) + "'")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -188,6 +189,7 @@ func speak(t *testing.T, addr string, messages [][]byte, reset bool) string {
 // checks that nothing hangs or stays: start looks for goroutines and descriptors.
 func TestChaosResets(t *testing.T) {
 	whole := script()
+	began := time.Now()
 	t.Run("client", func(t *testing.T) {
 		p := start(t, server(t).Addr(), nil)
 		for k := 1; k <= len(whole); k++ {
@@ -196,7 +198,7 @@ func TestChaosResets(t *testing.T) {
 		if got := speak(t, p.ln.Addr().String(), whole, false); !strings.Contains(got, "two") {
 			t.Errorf("a session behind them: %q", got[:min(200, len(got))])
 		}
-		backends(t)
+		backends(t, began)
 	})
 	t.Run("server", func(t *testing.T) {
 		for k := 1; k <= 60; k += 1 + k/20 {
@@ -204,7 +206,7 @@ func TestChaosResets(t *testing.T) {
 			p := start(t, addr, nil)
 			speak(t, p.ln.Addr().String(), whole, false)
 		}
-		backends(t)
+		backends(t, began)
 	})
 }
 
@@ -218,6 +220,7 @@ func TestChaosHalfOpen(t *testing.T) {
 		})
 	}
 	t.Run("a client that does not read", func(t *testing.T) {
+		began := time.Now()
 		p := start(t, server(t).Addr(), nil)
 		conn, err := net.Dial("tcp", p.ln.Addr().String())
 		if err != nil {
@@ -234,7 +237,7 @@ func TestChaosHalfOpen(t *testing.T) {
 		}
 		conn.(*net.TCPConn).SetLinger(0)
 		conn.Close()
-		backends(t)
+		backends(t, began)
 	})
 }
 
