@@ -147,7 +147,7 @@ func backends(t *testing.T, since time.Time) {
 	var left string
 	for range 100 {
 		got, err := server(t).Query("postgres", `select concat_ws(' ', pid, state, wait_event, age(clock_timestamp(), backend_start), query) from pg_stat_activity
-			where datname = 'wire' and backend_type = 'client backend' and backend_start >= '` + since.Format(time.RFC3339Nano) + "'")
+			where datname = 'wire' and backend_type = 'client backend' and backend_start >= '`+since.Format(time.RFC3339Nano)+"'")
 		if err != nil {
 			t.Fatal(err)
 		}
