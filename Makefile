@@ -68,7 +68,7 @@ test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
 	@test/kernels/run-all.sh
 manifests: ## Render the chart as plain manifests, agent/chart/manifests
 	cd test/kube/helm && GOFLAGS=-mod=mod $(GO) build -o $(KUBE_DIR)/helm helm.sh/helm/v3/cmd/helm
-	$(KUBE_DIR)/helm template sluice agent/chart -n sluice-system --kube-version 1.34 --set uninstall=false >agent/chart/manifests/sluice.yaml
+	scripts/manifests.sh $(KUBE_DIR)/helm >agent/chart/manifests/sluice.yaml
 test-kube: ## Sluice in a real Kubernetes of two nodes, by its chart (root)
 	@scripts/setup.sh kube
 	test/kube/kit/build.sh

@@ -86,6 +86,13 @@ func start(t *testing.T) *world {
 }
 
 func (w *world) install(t *testing.T) {
+	plain, err := os.ReadFile(filepath.Join(w.tree, "agent/chart/manifests/sluice.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := w.must(t, "", filepath.Join(w.tree, "scripts/manifests.sh"), w.helm); got != string(plain) {
+		t.Error("agent/chart/manifests is not what the chart makes: run make manifests")
+	}
 	values := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(values, []byte(`
 image: {repository: sluice.test/sluice, tag: test, pullPolicy: Never}
