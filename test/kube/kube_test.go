@@ -60,6 +60,7 @@ func start(t *testing.T) *world {
 		t.Fatal(err)
 	}
 	before := programs(t)
+	w.before = before
 	probe := filepath.Join(t.TempDir(), "probe")
 	w.must(t, "", "env", "CGO_ENABLED=0", "go", "build", "-o", probe, "sluicegate.io/sluice/test/kube/probe")
 	for name, script := range map[string]string{
@@ -361,7 +362,7 @@ func (w *world) uninstall(t *testing.T) {
 		pods, _ := w.try("-n", "sluice-system", "get", "pods", "-o", "wide")
 		t.Fatalf("helm uninstall: %v\n%s%s", err, out, pods)
 	}
-	if n := programs(t); n > 0 {
+	if n := programs(t) - w.before; n > 0 {
 		t.Errorf("%d programs are left in the kernel", n)
 	}
 	for _, node := range []string{"n1", "n2"} {

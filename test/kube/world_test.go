@@ -23,6 +23,8 @@ type world struct {
 	helm string
 	tree string // of the repository
 	db   string // address of the database
+
+	before int // programs in the kernel: of others
 }
 
 // run runs a command and returns what it printed.
