@@ -71,10 +71,13 @@ manifests: ## Render the chart as plain manifests, agent/chart/manifests
 	scripts/manifests.sh $(KUBE_DIR)/helm >agent/chart/manifests/sluice.yaml
 test-kube: ## Sluice in a real Kubernetes of two nodes, by its chart (root)
 	@scripts/setup.sh kube
-	test/kube/kit/build.sh
-	cd test/kube/helm && GOFLAGS=-mod=mod $(GO) build -o $(KUBE_DIR)/helm helm.sh/helm/v3/cmd/helm
-	$(MAKE) --no-print-directory image IMAGE=sluice.test/sluice:test
-	$(GO) test -count=1 -v -timeout 30m -tags kube ./test/kube
+	test/kube/prepare.sh
+	cd test/kube && $(KUBE_DIR)/kube.test -test.v -test.timeout 30m
+test-kube-kernels: ## The same on kernels 6.1 and 6.12, in virtual machines (root)
+	@scripts/setup.sh kube
+	@scripts/setup.sh kernels
+	test/kube/prepare.sh
+	test/kube/kernels.sh
 soak: build ## What is too slow for every day: long fuzzing, random SQL (root)
 	@scripts/setup.sh soak
 	$(GO) test -count=1 -v -timeout 30m -tags soak ./test/soak -smith 10m
@@ -88,4 +91,4 @@ help: ## Show this list
 	  /^##@ / { printf "\n%s\n", substr($$0, 5) } \
 	  /^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels test-kube manifests soak clean help
+.PHONY: build image demo test unit lint generate generate-check corpus drivers e2e fuzz bench conformance test-kernels test-kube test-kube-kernels manifests soak clean help

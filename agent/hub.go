@@ -43,10 +43,11 @@ type hub struct {
 	rules func() *rules
 	ready chan *channel.Ready
 
-	mu    sync.Mutex
-	next  uint64
-	conns map[uint64]*granted
-	each  map[uint64]int // connections by enrolled cgroup
+	mu     sync.Mutex
+	next   uint64
+	conns  map[uint64]*granted
+	each   map[uint64]int         // connections by enrolled cgroup
+	denied func(cgroup, n uint64) // nil: nobody wants to know
 
 	asked   chan struct{}
 	working sync.WaitGroup
@@ -181,6 +182,12 @@ func (h *hub) message(ctx context.Context, m channel.Message) error {
 	case *channel.Closed:
 		for _, id := range m.Conns {
 			h.forget(id)
+		}
+	case *channel.Denied:
+		for i, id := range m.Cgroups {
+			if h.denied != nil {
+				h.denied(id, uint64(m.Counts[i]))
+			}
 		}
 	case *channel.Dial:
 		h.work(func() { h.dial(ctx, m) })

@@ -43,3 +43,26 @@ func (p *proxy) tellClosed() {
 		}
 	}
 }
+
+// tellDenied tells what was refused since the last time.
+func (p *proxy) tellDenied() {
+	if p.server == nil {
+		return
+	}
+	var m channel.Denied
+	send := func() {
+		if err := p.conn.Send(&m); err != nil && p.ctx.Err() == nil {
+			p.log.Debug("redirector not told", "error", err)
+		}
+		m = channel.Denied{}
+	}
+	for cgroup, n := range p.server.Denied() {
+		m.Cgroups, m.Counts = append(m.Cgroups, cgroup), append(m.Counts, n)
+		if len(m.Cgroups) == channel.ManyDenied {
+			send()
+		}
+	}
+	if len(m.Cgroups) > 0 {
+		send()
+	}
+}

@@ -40,10 +40,16 @@ func (r *redirector) openPods() error {
 
 // podsTold are the pods of which status and the objects of the cluster tell.
 func (r *redirector) podsTold() []enroll.Pod {
-	if p := r.pods.Load(); p != nil {
-		return p.Pods()
+	p := r.pods.Load()
+	if p == nil {
+		return nil
 	}
-	return nil
+	all := p.Pods()
+	open, refused := r.activity()
+	for i := range all {
+		all[i].Open, all[i].Refused = open(all[i].CgroupID), refused[all[i].CgroupID]
+	}
+	return all
 }
 
 // podFacts adds what is known of a pod to what the proxy is told of a connection, and gives

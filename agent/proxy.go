@@ -182,6 +182,7 @@ func (p *proxy) message(m channel.Message, fd int) error {
 			return fmt.Errorf("report: %w", err)
 		}
 		p.facts.Store(f)
+		p.tellDenied()
 	case *channel.Drain:
 		p.drain(m.Grace)
 	default:

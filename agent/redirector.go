@@ -59,8 +59,9 @@ type redirector struct {
 	maskKey  []byte
 	kernel   *redirect.Kernel
 	set      *enroll.Set
-	cluster  *cluster.Source                   // nil: none
-	pods     atomic.Pointer[pods.Registry]     // nil: no pods are enrolled
+	cluster  *cluster.Source               // nil: none
+	pods     atomic.Pointer[pods.Registry] // nil: no pods are enrolled
+	refusals refusals
 	noCA     atomic.Pointer[map[string]string] // by Database: why its caSecret can't be read
 	rules    atomic.Pointer[rules]
 	hub      atomic.Pointer[hub] // nil: no proxy

@@ -81,6 +81,7 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 	}
 	expendable(cmd.Process.Pid)
 	h := newHub(conn, r.rules.Load, r.log)
+	h.denied = r.refusals.add
 	serving := make(chan error, 1)
 	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
@@ -199,15 +200,17 @@ func (r *redirector) facts() *channel.Facts {
 	}
 	f.Problems, f.Warnings = r.health()
 	f.Failing = r.failing()
+	_, refused := r.activity()
 	for _, w := range r.set.Workloads() {
+		w.Refused = refused[w.CgroupID]
 		f.Workloads = append(f.Workloads, channel.Workload(w))
 	}
 	if p := r.pods.Load(); p != nil {
 		f.Runtime = p.Runtime()
-		for _, x := range p.Pods() {
+		for _, x := range r.podsTold() {
 			f.Pods = append(f.Pods, channel.Pod{Namespace: x.Namespace, Name: x.Pod, Account: x.ServiceAccount, Workload: x.Name,
 				Cgroup: x.Cgroup, Decision: x.Decision.String(), Because: x.Because, Running: x.Running, Listener: x.Listener,
-				Unenforced: x.Unenforced, Guarded: x.Guarded, Problem: x.Problem})
+				Unenforced: x.Unenforced, Guarded: x.Guarded, Problem: x.Problem, Open: x.Open, Refused: x.Refused})
 		}
 	}
 	for key, p := range rules.provers {

@@ -181,10 +181,24 @@ static __always_inline __u64 socket_workload(struct bpf_sock *sk, int *below)
 	return tcp ? workload_above(tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup, below) : 0;
 }
 
+/* count_refused counts a call that fails, also for the workload whose process makes it. */
+static __noinline int count_refused(enum counter why)
+{
+	struct workload *workload;
+	__u64 leaf, id;
+
+	count(why);
+	id = current_workload(&leaf);
+	workload = id ? bpf_map_lookup_elem(&workloads, &id) : 0;
+	if (workload)
+		__sync_fetch_and_add(&workload->refused, 1);
+	return 0;
+}
+
 /* refuse makes connect(2) fail with ECONNREFUSED, or EPERM where the kernel is older. */
 static __always_inline int refuse(enum counter why)
 {
-	count(why);
+	count_refused(why);
 	if (has_set_retval)
 		bpf_set_retval(-ECONNREFUSED);
 	return 0;
@@ -193,8 +207,7 @@ static __always_inline int refuse(enum counter why)
 /* forbid makes a call fail with EPERM. */
 static __always_inline int forbid(enum counter why)
 {
-	count(why);
-	return 0;
+	return count_refused(why);
 }
 
 #endif

@@ -165,7 +165,7 @@ type SluiceWorkload struct {
 	_       structs.HostLayout
 	Waiting int64
 	Born    uint32
-	Pad     uint32
+	Refused uint32
 }
 
 // Names of all BPF objects in the ELF.

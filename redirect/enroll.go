@@ -134,6 +134,26 @@ func (k *Kernel) Enrolled() ([]uint64, error) {
 	return ids, it.Err()
 }
 
+// Refusals returns how many calls of each enrolled cgroup's processes were refused since it
+// was enrolled, by the cgroup's id. What the kernel drops of packets is not among them.
+func (k *Kernel) Refusals() (map[uint64]uint64, error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins == nil {
+		return nil, ErrClosed
+	}
+	all := map[uint64]uint64{}
+	var (
+		id    uint64
+		value bpf.SluiceWorkload
+	)
+	it := k.maps[bpf.SluiceMapWorkloads].Iterate()
+	for it.Next(&id, &value) {
+		all[id] = uint64(value.Refused)
+	}
+	return all, it.Err()
+}
+
 // freezeTimeout is how long processes may take to stop: one in an uninterruptible
 // sleep cannot.
 const freezeTimeout = 3 * time.Second

@@ -38,6 +38,7 @@ func messages() []channel.Message {
 		&channel.Prove{ID: 2, Conn: 9, Method: channel.SCRAM, Salt: []byte("salt"), Iterations: 4096, AuthMessage: []byte("n=,r=")},
 		&channel.ReadToken{ID: 3, Conn: 9},
 		&channel.Closed{Conns: []uint64{9, 1 << 60}},
+		&channel.Denied{Cgroups: []uint64{9, 1 << 60}, Counts: []uint32{1, 1 << 31}},
 	}
 }
 

@@ -93,6 +93,8 @@ func blank(k kind) Message {
 		return new(ReadToken)
 	case kindClosed:
 		return new(Closed)
+	case kindDenied:
+		return new(Denied)
 	}
 	return nil
 }

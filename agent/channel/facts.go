@@ -35,6 +35,8 @@ type Workload struct {
 	Enrolled bool     `json:"enrolled"`
 	Problem  string   `json:"problem,omitempty"` // why it is not
 	Risks    []string `json:"risks,omitempty"`   // what breaks the promise
+	CgroupID uint64   `json:"cgroupID,omitempty"`
+	Refused  uint64   `json:"refused"` // calls, sessions and statements of it, since it was enrolled
 }
 
 // Pod is a pod of this node.
@@ -51,6 +53,8 @@ type Pod struct {
 	Unenforced string   `json:"unenforced,omitempty"` // why it could get around the redirection
 	Guarded    []string `json:"guarded,omitempty"`    // host ends of its veths that are guarded
 	Problem    string   `json:"problem,omitempty"`
+	Open       int      `json:"open"`    // its connections through Sluice
+	Refused    uint64   `json:"refused"` // calls, sessions and statements of it, since it was enrolled
 }
 
 // Proofs count what was done with a credential.

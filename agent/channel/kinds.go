@@ -209,6 +209,30 @@ func (m *Closed) decode(d *decoder) {
 	}
 }
 
+func (*Denied) kind() kind        { return kindDenied }
+func (*Denied) files() (int, int) { return 0, 0 }
+func (m *Denied) encode(e *encoder) {
+	e.bad = e.bad || len(m.Cgroups) > ManyDenied || len(m.Counts) != len(m.Cgroups)
+	if e.bad {
+		return
+	}
+	e.u8(uint8(len(m.Cgroups)))
+	for i, id := range m.Cgroups {
+		e.u64(id)
+		e.u32(m.Counts[i])
+	}
+}
+func (m *Denied) decode(d *decoder) {
+	n := d.u8()
+	if n > ManyDenied {
+		d.bad = true
+		return
+	}
+	for range n {
+		m.Cgroups, m.Counts = append(m.Cgroups, d.u64()), append(m.Counts, d.u32())
+	}
+}
+
 // clip shortens a text that is only for a reader.
 func clip(s string) string {
 	if len(s) > maxText {

@@ -33,6 +33,7 @@ const (
 	kindProve
 	kindReadToken
 	kindClosed
+	kindDenied
 )
 
 // What the redirector says.
@@ -195,3 +196,13 @@ type Closed struct{ Conns []uint64 }
 
 // ManyClosed bounds what one Closed names.
 const ManyClosed = 64
+
+// Denied says how many sessions and statements of workloads were refused since the last
+// one, by the enrolled cgroup; at most ManyDenied of them.
+type Denied struct {
+	Cgroups []uint64
+	Counts  []uint32 // as many
+}
+
+// ManyDenied bounds what one Denied names.
+const ManyDenied = 128

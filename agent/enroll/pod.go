@@ -16,6 +16,9 @@ type Pod struct {
 	Unenforced string
 	Guarded    []string // host ends of its veths that are guarded
 	Problem    string   // why it is not enrolled although it should be, "" if it is
+	CgroupID   uint64   // 0: not known
+	Open       int      // its connections through Sluice
+	Refused    uint64   // calls, sessions and statements of it, since it was enrolled
 }
 
 // Decision says if a pod is enrolled.

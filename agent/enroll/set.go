@@ -112,6 +112,8 @@ type Workload struct {
 	Enrolled     bool
 	Problem      string
 	Risks        []string
+	CgroupID     uint64 // 0: not enrolled
+	Refused      uint64
 }
 
 // New returns an empty Set for the cgroup2 hierarchy at mount.
@@ -242,12 +244,12 @@ func (s *Set) Workloads() []Workload {
 	defer s.mu.Unlock()
 	var all []Workload
 	found := map[string]bool{}
-	for _, e := range s.enrolled {
+	for id, e := range s.enrolled {
 		if e.target.Pod != nil {
 			continue
 		}
 		found[e.target.Name] = true
-		all = append(all, Workload{Name: e.target.Name, Cgroup: s.below(e.path), Enrolled: true, Risks: e.risks})
+		all = append(all, Workload{Name: e.target.Name, Cgroup: s.below(e.path), Enrolled: true, Risks: e.risks, CgroupID: id})
 	}
 	for name, t := range s.wanted {
 		if !found[name] {

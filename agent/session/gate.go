@@ -258,6 +258,7 @@ func held(r *protocol.Run) *protocol.Refusal {
 // Refused implements [protocol.Gate].
 func (g *Gate) Refused(text string, why *protocol.Refusal) {
 	g.s.o.Traffic.Denials.Add(why.Rule, 1)
+	g.s.denied.add(g.conn.CgroupID)
 	if why.Code != suspendedCode { // being suspended does not use up more
 		g.account(policy.Usage{Denials: 1}, time.Now())
 	}

@@ -63,6 +63,7 @@ type Server struct {
 	checks   checks
 	spent    *policy.Ledger
 	room     room
+	denied   denied
 
 	mu   sync.Mutex
 	live map[*Gate]struct{}
@@ -184,6 +185,7 @@ func (s *Server) Serve(ctx context.Context, c Conn) {
 			}
 			if why != nil {
 				s.o.Traffic.Rejected.Add(why.Code, 1)
+				s.denied.add(c.CgroupID)
 				s.o.Log.Info("connection refused", "code", why.Code, "reason", why.Message,
 					"database", c.Database, "destination", c.to(), "pid", c.Process.PID)
 			}

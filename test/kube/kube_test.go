@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -33,9 +35,14 @@ func TestKubernetes(t *testing.T) {
 		{"labels of running pods", w.labels},
 		{"the token of another pod", w.stolen},
 		{"privileges", w.privileges},
+		{"packets past all sockets", w.packets},
+		{"ephemeral containers", w.ephemeral},
 		{"certificates", w.trust},
+		{"kubelet and container runtime start again", w.restarts},
 		{"an agent that is killed", w.killed},
+		{"no agent", w.absent},
 		{"a rolling update under load", w.rolling},
+		{"without NRI", w.withoutNRI},
 		{"uninstall", w.uninstall},
 	} {
 		t.Run(part.name, part.run)
@@ -49,31 +56,24 @@ func start(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, kit: filepath.Join(tree, "test/kube/kit"), tree: tree}
+	w := &world{t: t, kit: filepath.Join(tree, "test/kube/kit"), tree: tree, slow: 1}
+	if n, err := strconv.Atoi(os.Getenv("KUBE_SLOW")); err == nil && n > 0 {
+		w.slow = n
+	}
 	dir := os.Getenv("KUBE_DIR")
 	if dir == "" {
 		t.Fatal("KUBE_DIR is not set: run make test-kube")
 	}
 	w.helm = filepath.Join(dir, "helm")
-	images := filepath.Join(dir, "images")
-	if err := os.MkdirAll(images, 0o755); err != nil {
-		t.Fatal(err)
+	if _, err := os.Stat(w.helm); err != nil {
+		t.Fatalf("%v: run make test-kube", err)
 	}
-	before := programs(t)
-	w.before = before
-	probe := filepath.Join(t.TempDir(), "probe")
-	w.must(t, "", "env", "CGO_ENABLED=0", "go", "build", "-o", probe, "sluicegate.io/sluice/test/kube/probe")
-	for name, script := range map[string]string{
-		"probe": fmt.Sprintf("%s/image.sh %s %s --entrypoint /probe", w.kit, probeImage, probe),
-		"db":    fmt.Sprintf("%s/postgres.sh %s", w.kit, postgresImage),
-	} {
-		w.must(t, "", "sh", "-c", script+" > "+filepath.Join(images, name+".tar"))
-	}
+	w.before = programs(t)
 	t.Cleanup(func() {
 		if os.Getenv("KUBE_KEEP") == "" {
 			w.must(t, "", filepath.Join(w.kit, "down.sh"))
-			if after := programs(t); after > before {
-				t.Errorf("%d programs of Sluice are left in the kernel", after-before)
+			if after := programs(t); after > w.before {
+				t.Errorf("%d programs of Sluice are left in the kernel", after-w.before)
 			}
 		}
 	})
@@ -81,7 +81,7 @@ func start(t *testing.T) *world {
 	w.must(t, "", filepath.Join(w.kit, "load.sh"), filepath.Join(tree, "out/sluice-image.tar"))
 	w.apply(t, database)
 	w.db = "10.96.77.7:5432"
-	w.kubectl(t, "-n", "db", "wait", "--for=condition=Ready", "pod/pg", "--timeout=90s")
+	w.kubectl(t, "-n", "db", "wait", "--for=condition=Ready", "pod/pg", "--timeout="+w.seconds(90))
 	w.must(t, schema, filepath.Join(w.kit, "kubectl.sh"), "-n", "db", "exec", "-i", "pg", "--", "psql", "-qU", "postgres", "-h", "/tmp", "-v", "ON_ERROR_STOP=1")
 	return w
 }
@@ -94,31 +94,37 @@ func (w *world) install(t *testing.T) {
 	if got := w.must(t, "", filepath.Join(w.tree, "scripts/manifests.sh"), w.helm); got != string(plain) {
 		t.Error("agent/chart/manifests is not what the chart makes: run make manifests")
 	}
+	w.chart(t, "nri: {mode: \"on\"}")
+	w.rollout(t)
+	w.apply(t, objects)
+	for _, object := range []string{"database/shop", "policy.sluicegate.io/bots"} {
+		w.kubectl(t, "wait", "--for=condition=Accepted", object, "--timeout="+w.seconds(30))
+		w.kubectl(t, "wait", "--for=condition=Enforced", object, "--timeout="+w.seconds(30))
+	}
+	t.Log("\n" + w.kubectl(t, "get", "sluice"))
+}
+
+// chart installs the chart, or changes what is installed.
+func (w *world) chart(t *testing.T, kubernetes string) {
+	t.Helper()
 	values := filepath.Join(t.TempDir(), "values.yaml")
-	if err := os.WriteFile(values, []byte(`
+	if err := os.WriteFile(values, fmt.Appendf(nil, `
 image: {repository: sluice.test/sluice, tag: test, pullPolicy: Never}
 secrets: [{namespace: db, name: pg-login}]
-agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: 15s}}
-`), 0o644); err != nil {
+agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: %s, %s}}
+`, w.seconds(15), kubernetes), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{w.helm, "upgrade", "--install", "sluice", filepath.Join(w.tree, "agent/chart"), "-n", "sluice-system", "--create-namespace", "-f", values}
 	if out, err := w.node(t, "n1", args...); err != nil {
-		t.Fatalf("helm install: %v\n%s", err, out)
+		t.Fatalf("helm upgrade: %v\n%s", err, out)
 	}
-	w.rollout(t)
-	w.apply(t, objects)
-	for _, object := range []string{"database/shop", "policy.sluicegate.io/bots"} {
-		w.kubectl(t, "wait", "--for=condition=Accepted", object, "--timeout=30s")
-		w.kubectl(t, "wait", "--for=condition=Enforced", object, "--timeout=30s")
-	}
-	t.Log("\n" + w.kubectl(t, "get", "sluice"))
 }
 
 // rollout waits until both agents are ready.
 func (w *world) rollout(t *testing.T) {
 	t.Helper()
-	if out, err := w.try("-n", "sluice-system", "rollout", "status", "ds/sluice", "--timeout=90s"); err != nil {
+	if out, err := w.try("-n", "sluice-system", "rollout", "status", "ds/sluice", "--timeout="+w.seconds(90)); err != nil {
 		logs, _ := w.try("-n", "sluice-system", "logs", "ds/sluice", "--tail=30")
 		t.Fatalf("%v\n%s\n%s", err, out, logs)
 	}
@@ -127,9 +133,20 @@ func (w *world) rollout(t *testing.T) {
 // agent runs a command in the agent of a node.
 func (w *world) agent(t *testing.T, node string, args ...string) string {
 	t.Helper()
-	name := strings.TrimSpace(w.kubectl(t, "-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice",
-		"--field-selector=status.phase=Running,spec.nodeName="+node, "-o", "jsonpath={.items[0].metadata.name}"))
-	return w.kubectl(t, append([]string{"-n", "sluice-system", "exec", name, "--", "/usr/bin/sluice"}, args...)...)
+	out, err := w.tryAgent(node, args...)
+	if err != nil {
+		t.Fatalf("sluice %s on %s: %v\n%s", strings.Join(args, " "), node, err, out)
+	}
+	return out
+}
+
+func (w *world) tryAgent(node string, args ...string) (string, error) {
+	name, err := w.try("-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice",
+		"--field-selector=status.phase=Running,spec.nodeName="+node, "-o", "jsonpath={.items[0].metadata.name}")
+	if err != nil {
+		return name, err
+	}
+	return w.try(append([]string{"-n", "sluice-system", "exec", strings.TrimSpace(name), "--", "/usr/bin/sluice"}, args...)...)
 }
 
 func (w *world) sessions(t *testing.T) {
@@ -149,7 +166,7 @@ func (w *world) sessions(t *testing.T) {
 	if !strings.Contains(got, "No policy names this subject in database shop") || strings.Contains(got, "6789") {
 		t.Errorf("another service account: %s", got)
 	}
-	records := until(t, "record", 10*time.Second, func() (string, bool) {
+	records := w.until(t, "record", 10*time.Second, func() (string, bool) {
 		out := w.agent(t, "n2", "sessions", "--output", "json")
 		return out, strings.Contains(out, `"pod": "bot-n2"`) && strings.Contains(out, "terminate")
 	})
@@ -161,12 +178,26 @@ func (w *world) sessions(t *testing.T) {
 	if strings.Contains(records, "123-45") || strings.Contains(records, "the-real-password") {
 		t.Error("the record has what it must not")
 	}
+	w.apply(t, w.psql("seen", "", `psql URL -tAc "select ssn from customers where id = 1" -c "\! sleep 1000"`).yaml())
+	w.logs(t, "seen", "***6789")
+	own := w.kubectl(t, "-n", "agents", "get", "pod", "seen", "-o", "jsonpath={.status.podIP}")
+	if got := strings.Fields(w.kubectl(t, "-n", "db", "exec", "pg", "--", "psql", "-U", "postgres", "-h", "/tmp", "-tAc",
+		"select client_addr from pg_stat_activity where usename = 'shop'")); !slices.Contains(got, own) {
+		t.Errorf("the database sees %s, and the pod is %s", got, own)
+	}
+	w.kubectl(t, "-n", "agents", "delete", "pod", "seen", "--wait=false")
+	w.until(t, "status has refusals by pod", 20*time.Second, func() (string, bool) {
+		node := w.kubectl(t, "-n", "agents", "get", "pod", "stranger", "-o", "jsonpath={.spec.nodeName}")
+		_, of, found := strings.Cut(w.agent(t, node, "status", "--output", "json"), `"name": "stranger"`)
+		of, _, _ = strings.Cut(of, "}")
+		return of, found && strings.Contains(of, `"refused": 1`)
+	})
 	t.Log("\n" + w.agent(t, "n2", "sessions") + w.agent(t, "n2", "status"))
 }
 
 func (w *world) badObject(t *testing.T) {
 	w.apply(t, bad)
-	why := until(t, "refused", 30*time.Second, func() (string, bool) {
+	why := w.until(t, "refused", 30*time.Second, func() (string, bool) {
 		out, _ := w.try("get", "policy.sluicegate.io", "bots", "-o", `jsonpath={.status.conditions[?(@.type=="Accepted")].status} {.status.conditions[?(@.type=="Accepted")].message}`)
 		return out, strings.HasPrefix(out, "False")
 	})
@@ -174,17 +205,18 @@ func (w *world) badObject(t *testing.T) {
 	w.apply(t, w.psql("after-bad", "", `psql URL -tAc "select ssn from customers where id = 1"; sleep 1000`).yaml())
 	w.logs(t, "after-bad", "***6789") // the last good one is in force
 	w.apply(t, objects)
-	w.kubectl(t, "wait", "--for=condition=Accepted", "policy.sluicegate.io/bots", "--timeout=30s")
+	w.kubectl(t, "wait", "--for=condition=Accepted", "policy.sluicegate.io/bots", "--timeout="+w.seconds(30))
 }
 
 func (w *world) first(t *testing.T) {
+	all := 100 / w.slow
 	w.apply(t, w.probe("plain", "first", "").yaml())
 	w.apply(t, fmt.Sprintf(`apiVersion: batch/v1
 kind: Job
 metadata: {name: hundred, namespace: agents}
 spec:
-  completions: 100
-  parallelism: 12
+  completions: %d
+  parallelism: %d
   template:
     metadata: {labels: {%s}}
     spec:
@@ -192,16 +224,16 @@ spec:
       restartPolicy: Never
       terminationGracePeriodSeconds: 0
       containers: [{name: c, image: "%s", imagePullPolicy: Never, args: [once, "%s"]}]
-`, enrolled, probeImage, w.db))
-	w.kubectl(t, "-n", "agents", "wait", "--for=condition=Complete", "job/hundred", "--timeout=300s")
+`, all, max(12/w.slow, 2), enrolled, probeImage, w.db))
+	w.kubectl(t, "-n", "agents", "wait", "--for=condition=Complete", "job/hundred", "--timeout="+w.seconds(300))
 	got := strings.Fields(w.kubectl(t, "-n", "agents", "logs", "-l", "job-name=hundred", "--tail=-1", "--max-log-requests=100", "--prefix=false"))
 	counts := map[string]int{}
 	for _, where := range got {
 		counts[where]++
 	}
-	t.Logf("first connections of 100 pods: %v", counts)
-	if len(got) != 100 || counts["database"] > 0 {
-		t.Errorf("of 100 pods, %v", counts)
+	t.Logf("first connections of %d pods: %v", all, counts)
+	if len(got) != all || counts["database"] > 0 {
+		t.Errorf("of %d pods, %v", all, counts)
 	}
 	if counts["refused"] > 0 {
 		t.Errorf("%d were guarded, but not served", counts["refused"])
@@ -216,23 +248,32 @@ func (w *world) kinds(t *testing.T) {
 	p := w.probe("init", "once", enrolled)
 	p.init = p.command
 	w.apply(t, p.yaml())
+	side := w.probe("side", "first", enrolled)
+	side.extra = fmt.Sprintf("  initContainers: [{name: s, image: %q, imagePullPolicy: Never, restartPolicy: Always, args: [first, %q]}]\n", probeImage, w.db)
+	w.apply(t, side.yaml())
 	again := w.probe("again", "once", enrolled)
 	again.restart = "Always"
 	w.apply(t, again.yaml())
 	for _, c := range []string{"i", "c"} {
-		until(t, "container "+c, 30*time.Second, func() (string, bool) {
+		w.until(t, "container "+c, 30*time.Second, func() (string, bool) {
 			out, _ := w.try("-n", "agents", "logs", "init", "-c", c)
 			return out, out == "sluice\n"
 		})
 	}
-	until(t, "a container made again", 40*time.Second, func() (string, bool) {
+	for _, c := range []string{"s", "c"} {
+		w.until(t, "a sidecar and its pod: "+c, 30*time.Second, func() (string, bool) {
+			out, _ := w.try("-n", "agents", "logs", "side", "-c", c)
+			return out, out == "sluice\n"
+		})
+	}
+	w.until(t, "a container made again", 40*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "get", "pod", "again", "-o", "jsonpath={.status.containerStatuses[0].restartCount}")
 		return out, out >= "1"
 	})
 	if got := w.logs(t, "again", "\n"); got != "sluice\n" {
 		t.Errorf("a container made again: %s", got)
 	}
-	w.kubectl(t, "-n", "agents", "delete", "pod", "again", "init", "--wait=false")
+	w.kubectl(t, "-n", "agents", "delete", "pod", "again", "init", "side", "--wait=false")
 }
 
 func (w *world) labels(t *testing.T) {
@@ -244,13 +285,13 @@ func (w *world) labels(t *testing.T) {
 	w.logs(t, "hold", "cut")
 	w.logs(t, "loop", "sluice")
 	w.kubectl(t, "-n", "agents", "label", "pod", "loop", "sluicegate.io/enroll-")
-	got := until(t, "let go", 20*time.Second, func() (string, bool) {
+	got := w.until(t, "let go", 20*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "logs", "loop")
 		return out, strings.HasSuffix(out, "sluice\ndatabase\n")
 	})
 	t.Logf("a running pod, labelled and unlabelled: %q", got)
 	w.kubectl(t, "label", "namespace", "agents", "sluicegate.io/enroll=true")
-	until(t, "by its namespace", 20*time.Second, func() (string, bool) {
+	w.until(t, "by its namespace", 20*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "logs", "loop")
 		return out, strings.HasSuffix(out, "sluice\n")
 	})
@@ -286,7 +327,7 @@ func (w *world) privileges(t *testing.T) {
 	w.apply(t, h.yaml())
 	w.logs(t, "raw", "sluice")
 	w.logs(t, "host", "sluice")
-	raw := until(t, "status", 20*time.Second, func() (string, bool) { // it is told every 5 s
+	raw := w.until(t, "status", 20*time.Second, func() (string, bool) { // it is told every 5 s
 		_, raw, found := strings.Cut(w.agent(t, "n1", "status", "--output", "json"), `"name": "raw"`)
 		raw, _, _ = strings.Cut(raw, "}")
 		return raw, found
@@ -294,16 +335,65 @@ func (w *world) privileges(t *testing.T) {
 	if !strings.Contains(raw, `"guarded": [`) || strings.Contains(raw, "unenforced") {
 		t.Errorf("a pod with NET_RAW is not guarded:\n%s", raw)
 	}
-	until(t, "the pods of a policy are counted", 40*time.Second, func() (string, bool) {
+	w.until(t, "the pods of a policy are counted", 40*time.Second, func() (string, bool) {
 		out, _ := w.try("get", "nodereport", "n1", "-o", "jsonpath={.report.pods} {.report.podsNotEnforced}")
 		return out, out != "" && out != "0 0" && !strings.HasPrefix(out, "0")
 	})
 	t.Log("\n" + w.kubectl(t, "get", "sluice"))
-	until(t, "refused", 30*time.Second, func() (string, bool) {
+	w.until(t, "refused", 30*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "get", "pod", "privileged", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
 		return out, strings.Contains(out, "is privileged")
 	})
 	w.kubectl(t, "-n", "agents", "delete", "pod", "privileged", "--wait=false")
+}
+
+// packets shows that packets which no connect(2) precedes reach no database: frames of a
+// socket that was there before the pod was enrolled are cut off at its veth.
+func (w *world) packets(t *testing.T) {
+	for name, labels := range map[string]string{"packets-born": enrolled, "packets-later": ""} {
+		p := w.probe(name, "packets", labels)
+		p.security = "capabilities: {add: [NET_RAW]}"
+		p.node = "n2"
+		w.apply(t, p.yaml())
+	}
+	if got := w.logs(t, "packets-born", "\n"); got != "refused\n" && got != "silence\n" {
+		t.Errorf("packets of an enrolled pod: %s", got)
+	}
+	if got := w.logs(t, "packets-later", "\n"); got != "answered\n" {
+		t.Fatalf("packets of a pod without label: %s", got)
+	}
+	w.kubectl(t, "-n", "agents", "label", "pod", "packets-later", "sluicegate.io/enroll=true")
+	w.until(t, "packets of a pod that is enrolled while it runs", 20*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "packets-later")
+		return out, out == "answered\nsilence\n"
+	})
+	w.kubectl(t, "-n", "agents", "label", "pod", "packets-later", "sluicegate.io/enroll-")
+	w.until(t, "packets of a pod that was let go", 20*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "packets-later")
+		return out, out == "answered\nsilence\nanswered\n"
+	})
+}
+
+// ephemeral starts containers in a pod that runs.
+func (w *world) ephemeral(t *testing.T) {
+	w.apply(t, w.probe("debugged", "loop", enrolled).yaml())
+	w.logs(t, "debugged", "sluice")
+	for name, profile := range map[string]string{"plain": "baseline", "strong": "sysadmin"} {
+		w.kubectl(t, "-n", "agents", "debug", "debugged", "--quiet", "--attach=false", "--image="+probeImage, "--image-pull-policy=Never",
+			"--profile="+profile, "--container="+name, "--", "/probe", "once", w.db)
+	}
+	w.until(t, "an ephemeral container", 30*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "debugged", "-c", "plain")
+		return out, out == "sluice\n"
+	})
+	t.Log(w.until(t, "a privileged one is refused", 30*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "get", "pod", "debugged", "-o", `jsonpath={.status.ephemeralContainerStatuses[?(@.name=="strong")].state}`)
+		return out, strings.Contains(out, "it is privileged")
+	}))
+	if out, _ := w.try("-n", "agents", "logs", "debugged", "-c", "strong"); strings.Contains(out, "database") {
+		t.Errorf("a privileged ephemeral container: %s", out)
+	}
+	w.kubectl(t, "-n", "agents", "delete", "pod", "debugged", "--wait=false")
 }
 
 func (w *world) trust(t *testing.T) {
@@ -328,7 +418,7 @@ func (w *world) killed(t *testing.T) {
 	w.must(t, "", "kill", "-9", strings.TrimSpace(pid))
 	w.must(t, "", "sh", "-c", "pkill -9 -f '^/usr/bin/sluice agent --config /etc/sluice' || true") // that of n2 too
 	w.logs(t, "enrolled", "refused")
-	got := until(t, "a new agent serves", 60*time.Second, func() (string, bool) {
+	got := w.until(t, "a new agent serves", 60*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "logs", "enrolled")
 		return out, strings.HasSuffix(out, "sluice\n") && strings.Contains(out, "refused")
 	})
@@ -342,9 +432,94 @@ func (w *world) killed(t *testing.T) {
 	w.rollout(t)
 }
 
+func (w *world) restarts(t *testing.T) {
+	p := w.probe("steady", "loop", enrolled)
+	p.node = "n2"
+	w.apply(t, p.yaml())
+	w.logs(t, "steady", "sluice")
+	// The node starts again what ends.
+	components := []string{"containerd", "kubelet"}
+	if _, err := w.node(t, "n2", "test", "-e", "/sys/fs/cgroup/kubepods/besteffort/cpu.weight"); err != nil {
+		t.Log("kubelet is not ended: it would not start again where cgroup version 1 has the controller cpu")
+		components = components[:1]
+	}
+	for _, c := range components {
+		if out, err := w.node(t, "n2", "pkill", "-x", c); err != nil {
+			t.Fatalf("end %s: %v\n%s", c, err, out)
+		}
+	}
+	time.Sleep(2 * time.Second) // until the agent has noticed
+	w.until(t, "NRI again", 40*time.Second, func() (string, bool) {
+		out, _ := w.node(t, "n2", "ctr", "-n", "k8s.io", "version")
+		if !strings.Contains(out, "Server:") {
+			return out, false
+		}
+		out, _ = w.tryAgent("n2", "status")
+		return out, strings.Contains(out, "NRI: connected")
+	})
+	p = w.probe("after-restart", "first", enrolled)
+	p.node = "n2"
+	w.apply(t, p.yaml())
+	if got := w.logs(t, "after-restart", "\n"); got != "sluice\n" {
+		t.Errorf("a pod that started after the runtime was started again: %s", got)
+	}
+	if got := w.kubectl(t, "-n", "agents", "logs", "steady"); got != "sluice\n" {
+		t.Errorf("a pod that ran all the time: %s", got)
+	}
+}
+
+// absent starts pods while no agent runs: none reaches a database until one has decided.
+func (w *world) absent(t *testing.T) {
+	patch := func(selector string) {
+		w.kubectl(t, "-n", "sluice-system", "patch", "ds", "sluice", "-p", `{"spec":{"template":{"spec":{"nodeSelector":{"test":`+selector+`}}}}}`)
+	}
+	patch(`"none"`)
+	w.until(t, "no agent", 60*time.Second, func() (string, bool) {
+		out, err := w.try("-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice", "-o", "name")
+		return out, err == nil && strings.TrimSpace(out) == ""
+	})
+	w.apply(t, w.probe("early", "loop", enrolled).yaml())
+	w.apply(t, w.probe("early-free", "loop", "").yaml())
+	for _, name := range []string{"early", "early-free"} {
+		if got := w.logs(t, name, "\n"); got != "refused\n" {
+			t.Errorf("%s, without an agent: %s", name, got)
+		}
+	}
+	patch("null")
+	w.rollout(t)
+	for name, want := range map[string]string{"early": "refused\nsluice\n", "early-free": "refused\ndatabase\n"} {
+		w.until(t, name, 30*time.Second, func() (string, bool) {
+			out, _ := w.try("-n", "agents", "logs", name)
+			return out, out == want
+		})
+	}
+}
+
+// withoutNRI starts pods on nodes whose runtime tells nothing.
+func (w *world) withoutNRI(t *testing.T) {
+	w.chart(t, "nri: {mode: \"off\"}")
+	w.rollout(t)
+	n := 20 / w.slow
+	for i := range n {
+		w.apply(t, w.probe("quiet-"+strconv.Itoa(i), "loop", enrolled).yaml())
+	}
+	first := map[string]int{}
+	for i := range n {
+		got := w.logs(t, "quiet-"+strconv.Itoa(i), "sluice")
+		first[strings.Fields(got)[0]]++
+		if strings.Contains(got, "database") {
+			t.Errorf("without NRI: %s", got)
+		}
+	}
+	t.Logf("first connections of %d pods without NRI: %v", n, first)
+	if out := w.agent(t, "n1", "status"); !strings.Contains(out, "NRI: off") {
+		t.Errorf("status does not say so:\n%s", out)
+	}
+}
+
 func (w *world) rolling(t *testing.T) {
 	load := w.psql("load", "", `ok=0; lost=0; i=0; while [ $i -lt 150 ]; do i=$((i+1)); if [ "$(psql URL -tAc "select ssn from customers where id = 1" 2>/dev/null)" = "***6789" ]; then ok=$((ok+1)); else lost=$((lost+1)); fi; sleep 0.1; done; echo "short: $ok served, $lost refused"; sleep 1000`)
-	long := w.psql("long", "", `psql URL -c "begin" -c "select count(*) from customers" -c "\! sleep 10" -c "select 'survived' from customers where id = 1" 2>&1; echo end; sleep 1000`)
+	long := w.psql("long", "", `psql URL -c "begin" -c "select count(*) from customers" -c "\! sleep `+strconv.Itoa(10*w.slow)+`" -c "select 'survived' from customers where id = 1" 2>&1; echo end; sleep 1000`)
 	w.apply(t, load.yaml())
 	w.apply(t, long.yaml())
 	w.logs(t, "long", "count")
@@ -352,13 +527,13 @@ func (w *world) rolling(t *testing.T) {
 	w.rollout(t)
 	got := w.logs(t, "long", "end")
 	if !strings.Contains(got, "survived") {
-		t.Errorf("a session of 10 s, with 15 s to drain: %s", got)
+		t.Errorf("a session that is open when the agent is replaced: %s", got)
 	}
 	t.Log(w.logs(t, "load", "short:"))
 }
 
 func (w *world) uninstall(t *testing.T) {
-	if out, err := w.node(t, "n1", w.helm, "uninstall", "sluice", "-n", "sluice-system", "--timeout", "180s"); err != nil {
+	if out, err := w.node(t, "n1", w.helm, "uninstall", "sluice", "-n", "sluice-system", "--timeout", w.seconds(180)); err != nil {
 		pods, _ := w.try("-n", "sluice-system", "get", "pods", "-o", "wide")
 		t.Fatalf("helm uninstall: %v\n%s%s", err, out, pods)
 	}
@@ -377,7 +552,7 @@ func (w *world) uninstall(t *testing.T) {
 			t.Errorf("left in the cluster: %s", line)
 		}
 	}
-	until(t, "enrolled pods reach the database again", 20*time.Second, func() (string, bool) {
+	w.until(t, "enrolled pods reach the database again", 20*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "logs", "enrolled")
 		return out, strings.HasSuffix(out, "database\n")
 	})

@@ -23,6 +23,7 @@ type world struct {
 	helm string
 	tree string // of the repository
 	db   string // address of the database
+	slow int    // how many times longer than usual things take: KUBE_SLOW
 
 	before int // programs in the kernel: of others
 }
@@ -66,10 +67,14 @@ func (w *world) node(t *testing.T, name string, argv ...string) (string, error) 
 	return w.run("", append([]string{"env", "NODE=" + name, filepath.Join(w.kit, "exec.sh")}, argv...)...)
 }
 
+// seconds is a time to wait, as kubectl and helm read it.
+func (w *world) seconds(n int) string { return fmt.Sprintf("%ds", n*w.slow) }
+
 // until waits for what get returns to be right.
-func until(t *testing.T, what string, within time.Duration, get func() (string, bool)) string {
+func (w *world) until(t *testing.T, what string, within time.Duration, get func() (string, bool)) string {
 	t.Helper()
 	last := ""
+	within *= time.Duration(w.slow)
 	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
 		var ok bool
 		if last, ok = get(); ok {
@@ -83,7 +88,7 @@ func until(t *testing.T, what string, within time.Duration, get func() (string, 
 // logs waits until the log of a pod in namespace agents has a text, and returns it.
 func (w *world) logs(t *testing.T, pod, has string) string {
 	t.Helper()
-	return until(t, "log of "+pod+" has "+has, 40*time.Second, func() (string, bool) {
+	return w.until(t, "log of "+pod+" has "+has, 40*time.Second, func() (string, bool) {
 		out, err := w.try("-n", "agents", "logs", pod)
 		return out, err == nil && strings.Contains(out, has)
 	})

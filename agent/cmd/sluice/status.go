@@ -120,9 +120,9 @@ func printStatus(cmd *cobra.Command, s *agent.Status) {
 		if x.Enrolled {
 			enrolled = "yes"
 		}
-		rows = append(rows, []string{x.Name, enrolled, x.Cgroup, note})
+		rows = append(rows, []string{x.Name, enrolled, strconv.FormatUint(x.Refused, 10), x.Cgroup, note})
 	}
-	table(w, "WORKLOAD ENROLLED CGROUP NOTE", rows)
+	table(w, "WORKLOAD ENROLLED REFUSED CGROUP NOTE", rows)
 }
 
 // printPods lists the pods of a node that are, or should be, enrolled.
@@ -152,11 +152,12 @@ func printPods(w io.Writer, s *agent.Status) {
 		if p.Listener {
 			listener = "yes"
 		}
-		rows = append(rows, []string{p.Namespace + "/" + p.Name, p.Decision, enforced, listener, strconv.Itoa(sessions[key{p.Namespace, p.Name}]), note})
+		rows = append(rows, []string{p.Namespace + "/" + p.Name, p.Decision, enforced, listener, strconv.Itoa(sessions[key{p.Namespace, p.Name}]),
+			strconv.FormatUint(p.Refused, 10), note})
 	}
 	fmt.Fprintf(w, "runtime     NRI: %s\npods        %d enrolled or undecided, %d not to be enrolled\n", s.Facts.Runtime, len(rows), exempt)
 	if len(rows) > 0 {
 		fmt.Fprintln(w)
-		table(w, "POD DECISION ENFORCED LISTENER SESSIONS NOTE", rows)
+		table(w, "POD DECISION ENFORCED LISTENER SESSIONS REFUSED NOTE", rows)
 	}
 }

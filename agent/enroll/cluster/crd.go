@@ -78,6 +78,8 @@ func NodeReport() Kind {
 		{Name: "Refused", Type: "integer", Path: ".report.refused", About: "Objects whose newest version is not in force."},
 		{Name: "Pods", Type: "integer", Path: ".report.pods", About: "Enrolled pods."},
 		{Name: "Not-Enforced", Type: "integer", Path: ".report.podsNotEnforced", About: "Those that could get around the redirection."},
+		{Name: "Sessions", Type: "integer", Path: ".report.sessions", About: "Open connections of those pods."},
+		{Name: "Denials", Type: "integer", Path: ".report.denials", About: "Connections, sessions and statements of those pods that were refused."},
 		{Name: "Updated", Type: "date", Path: ".report.time"},
 	}, schema: func() map[string]any { return map[string]any{"report": reportSchema()} }}
 }
@@ -172,6 +174,15 @@ func reportSchema() map[string]any {
 		"refused":         count("Objects whose newest version is not in force."),
 		"pods":            count("Enrolled pods."),
 		"podsNotEnforced": count("Enrolled pods that could get around the redirection."),
+		"sessions":        count("Open connections of the enrolled pods."),
+		"denials":         count("Connections, sessions and statements of the enrolled pods that were refused."),
+		"workloads": map[string]any{"type": "array", "maxItems": workloadsListed, "x-kubernetes-list-type": "atomic",
+			"description": "Enrolled pods. Numbers are at most a minute old.",
+			"items": map[string]any{"type": "object", "required": []string{"namespace", "name"},
+				"properties": map[string]any{"namespace": text("Its namespace.", 63), "name": text("Its name.", 253),
+					"enforced": map[string]any{"type": "boolean", "description": "It cannot get around the redirection."},
+					"listener": map[string]any{"type": "boolean", "description": "Sluice listens in its network namespace."},
+					"sessions": count("Its open connections."), "denials": count("Connections, sessions and statements that were refused.")}}},
 		"refusals": map[string]any{"type": "array", "maxItems": refusalsListed, "x-kubernetes-list-type": "atomic",
 			"description": "Some of the objects whose newest version is not in force here, and why.",
 			"items": map[string]any{"type": "object", "required": []string{"kind", "name", "reason", "message"},
@@ -191,10 +202,11 @@ func reportSchema() map[string]any {
 
 // Bounds of what is written into a status.
 const (
-	messageMax     = 1024
-	podsListed     = 20
-	refusalsListed = 100
-	concernsListed = 1000
+	messageMax      = 1024
+	podsListed      = 20
+	workloadsListed = 256
+	refusalsListed  = 100
+	concernsListed  = 1000
 )
 
 // Conditions of a status.

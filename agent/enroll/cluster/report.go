@@ -34,6 +34,29 @@ type Report struct {
 	PodsNotEnforced int64     `json:"podsNotEnforced"`
 	Concerns        []concern `json:"concerns,omitempty"`
 	NotEnforced     []badPod  `json:"notEnforced,omitempty"`
+	Sessions        int64     `json:"sessions"`
+	Denials         int64     `json:"denials"`
+	Workloads       []held    `json:"workloads,omitempty"`
+}
+
+// held is an enrolled pod.
+type held struct {
+	Namespace string `json:"namespace"`
+	Name      string `json:"name"`
+	Enforced  bool   `json:"enforced"`
+	Listener  bool   `json:"listener"`
+	Sessions  int64  `json:"sessions"`
+	Denials   int64  `json:"denials"`
+}
+
+// still is the report without what changes all the time.
+func (r Report) still() Report {
+	r.Time, r.Sessions, r.Denials = time.Time{}, 0, 0
+	r.Workloads = slices.Clone(r.Workloads)
+	for i := range r.Workloads {
+		r.Workloads[i].Sessions, r.Workloads[i].Denials = 0, 0
+	}
+	return r
 }
 
 type refusal struct {
@@ -75,7 +98,11 @@ func (s *Source) tell(now time.Time) Report {
 	}
 	for i := range pods {
 		r.Pods++
-		if why := loose(&pods[i]); why != "" {
+		why := loose(&pods[i])
+		r.Sessions += int64(pods[i].Open)
+		r.Denials += int64(pods[i].Refused)
+		r.Workloads = append(r.Workloads, held{pods[i].Namespace, pods[i].Pod, why == "", pods[i].Listener, int64(pods[i].Open), int64(pods[i].Refused)})
+		if why != "" {
 			r.PodsNotEnforced++
 			r.NotEnforced = append(r.NotEnforced, badPod{pods[i].Namespace, pods[i].Pod, bound(why, 256)})
 		}
@@ -84,6 +111,10 @@ func (s *Source) tell(now time.Time) Report {
 		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
 	})
 	r.NotEnforced = r.NotEnforced[:min(len(r.NotEnforced), podsListed)]
+	slices.SortFunc(r.Workloads, func(a, b held) int {
+		return cmp.Or(cmp.Compare(a.Namespace, b.Namespace), cmp.Compare(a.Name, b.Name))
+	})
+	r.Workloads = r.Workloads[:min(len(r.Workloads), workloadsListed)]
 	if set := s.current.Load(); set != nil {
 		r.Concerns = concerns(set, good, pods)
 	}
@@ -153,8 +184,7 @@ func (s *Source) report(ctx context.Context) {
 		}
 		now := time.Now()
 		next := s.tell(now)
-		next.Time = last.Time
-		if reflect.DeepEqual(next, last) && now.Sub(written) < reportMost {
+		if reflect.DeepEqual(next.still(), last.still()) && now.Sub(written) < reportMost {
 			continue
 		}
 		next.Time = now.UTC().Truncate(time.Second)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	corev1 "k8s.io/api/core/v1"
@@ -157,14 +158,15 @@ const (
 	askEvery  = 20 * time.Millisecond
 )
 
-// await returns a pod of which the runtime told, nil if the API server does not answer in
-// time.
-func (a *API) await(ctx context.Context, uid, namespace, name string) *corev1.Pod {
+// await returns a pod of which the runtime told, as it is with a container of that name (""
+// for any), nil if the API server does not answer in time. What it returns may lack the
+// container: then the API server knows of none.
+func (a *API) await(ctx context.Context, uid, namespace, name, container string) *corev1.Pod {
 	ctx, cancel := context.WithTimeout(ctx, askWithin)
 	defer cancel()
 	for range 10 {
 		_, known := a.namespace(namespace)
-		if p := a.find(uid); p != nil && known {
+		if p := a.find(uid); p != nil && known && (container == "" || has(p, container)) {
 			return p
 		}
 		select {
@@ -183,4 +185,9 @@ func (a *API) await(ctx context.Context, uid, namespace, name string) *corev1.Po
 		}
 	}
 	return p
+}
+
+// has reports whether a pod has a container of that name.
+func has(p *corev1.Pod, container string) bool {
+	return slices.ContainsFunc(containersOf(&p.Spec), func(c *corev1.Container) bool { return c.Name == container })
 }

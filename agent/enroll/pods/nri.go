@@ -113,19 +113,20 @@ func labels(all map[string]string) map[string]string {
 // RunPodSandbox decides about a pod before any of its containers is made: its network is
 // there, so its listener can be.
 func (p *plugin) RunPodSandbox(ctx context.Context, s *api.PodSandbox) error {
-	p.r.hear(ctx, s)
+	p.r.hear(ctx, s, "")
 	return nil // who may not run is told when its containers are made
 }
 
-// hear takes in a sandbox, and waits a moment for what the API server knows of it.
-func (r *Registry) hear(ctx context.Context, s *api.PodSandbox) *pod {
+// hear takes in a sandbox, and waits a moment for what the API server knows of it and of its
+// container, if one is given: ephemeral ones are new in a pod that is known.
+func (r *Registry) hear(ctx context.Context, s *api.PodSandbox, container string) *pod {
 	r.mu.Lock()
 	q := r.pod(s.GetUid())
 	r.sandbox(q, s)
-	known := q.spec != nil
+	known := q.spec != nil && (container == "" || q.spec.has(container))
 	r.mu.Unlock()
 	if !known && r.o.API != nil {
-		if o := r.o.API.await(ctx, s.GetUid(), s.GetNamespace(), s.GetName()); o != nil {
+		if o := r.o.API.await(ctx, s.GetUid(), s.GetNamespace(), s.GetName(), container); o != nil {
 			r.mu.Lock()
 			r.learn(q, o)
 			r.mu.Unlock()
@@ -145,14 +146,14 @@ func (r *Registry) hear(ctx context.Context, s *api.PodSandbox) *pod {
 // it, and gives those that ask for it Sluice's certificate authority.
 func (p *plugin) CreateContainer(ctx context.Context, s *api.PodSandbox, c *api.Container) (*api.ContainerAdjustment, []*api.ContainerUpdate, error) {
 	r := p.r
-	q := r.hear(ctx, s)
+	q := r.hear(ctx, s, c.GetName())
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	q.containers[c.GetId()] = c.GetName()
-	if err := r.allowed(q); err != nil {
-		r.log.Warn("container refused", "namespace", q.namespace, "pod", q.name, "container", c.GetName(), "because", q.unenforced())
+	if err := r.allowed(q, c.GetName()); err != nil {
+		r.log.Warn("container refused", "namespace", q.namespace, "pod", q.name, "container", c.GetName(), "because", q.refused[c.GetName()])
 		return nil, nil, err
 	}
+	q.containers[c.GetId()] = c.GetName()
 	if q.decision != enroll.Enrolled || !r.o.Settings.Trust || q.annotations[Trust] != "true" || r.o.Authorities == nil {
 		return nil, nil, nil
 	}

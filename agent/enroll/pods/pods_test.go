@@ -1,8 +1,11 @@
 package pods
 
 import (
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -117,11 +120,19 @@ func TestJudge(t *testing.T) {
 		return corev1.PodSpec{Containers: []corev1.Container{{Name: "c", SecurityContext: s}}}
 	}
 	host := func(s corev1.PodSpec) corev1.PodSpec { s.HostNetwork = true; return s }
-	mount := func(path string) corev1.PodSpec {
+	mount := func(path string, readOnly bool) corev1.PodSpec {
 		s := pod(caps("", "ALL"))
-		s.Volumes = []corev1.Volume{{VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}}}}
+		s.Containers[0].VolumeMounts = []corev1.VolumeMount{{Name: "v", ReadOnly: readOnly}}
+		s.Volumes = []corev1.Volume{{Name: "v", VolumeSource: corev1.VolumeSource{HostPath: &corev1.HostPathVolumeSource{Path: path}}}}
 		return s
 	}
+	unused := mount("/", false)
+	unused.Containers[0].VolumeMounts = nil
+	pids := pod(caps("", "ALL"))
+	pids.HostPID = true
+	debug := pod(caps("", "ALL"))
+	debug.EphemeralContainers = []corev1.EphemeralContainer{{EphemeralContainerCommon: corev1.EphemeralContainerCommon{
+		Name: "debugger", SecurityContext: &corev1.SecurityContext{Privileged: &yes}}}}
 	init := pod(caps("", "ALL"))
 	init.InitContainers = []corev1.Container{{Name: "i", SecurityContext: &corev1.SecurityContext{Privileged: &yes}}}
 	tests := []struct {
@@ -141,16 +152,27 @@ func TestJudge(t *testing.T) {
 		{"a privileged init container", init, true, true},
 		{"the host's network", host(pod(nil)), true, true},
 		{"the host's network without packets", host(pod(caps("", "NET_RAW"))), false, false},
-		{"the host's root", mount("/"), true, false},
-		{"the runtime's socket", mount("/run/containerd/containerd.sock"), true, false},
-		{"cgroups", mount("/sys/fs/cgroup/"), true, false},
-		{"a folder of sockets", mount("/var/run/postgresql"), false, false},
-		{"a folder of logs", mount("/var/log"), false, false},
+		{"a privileged ephemeral container", debug, true, true},
+		{"the host's processes", pids, true, false},
+		{"files by their handles", pod(caps("DAC_READ_SEARCH", "ALL")), true, false},
+		{"the host's root", mount("/", true), true, false},
+		{"the host's root, and nobody mounts it", unused, false, false},
+		{"the runtime's socket", mount("/run/containerd/containerd.sock", true), true, false},
+		{"the same by another name", mount("/var/run/containerd", true), true, false},
+		{"the same in a roundabout way", mount("/tmp/..//run/./containerd/", true), true, false},
+		{"systemd's sockets", mount("/run/dbus", true), true, false},
+		{"cgroups", mount("/sys/fs/cgroup/", true), true, false},
+		{"certificates of the host", mount("/etc/ssl/certs", true), false, false},
+		{"certificates of the host, to write", mount("/etc/ssl/certs", false), true, false},
+		{"cron", mount("/etc/cron.d", false), true, false},
+		{"a folder of sockets", mount("/var/run/postgresql", false), false, false},
+		{"a folder of logs", mount("/var/log", false), false, false},
 	}
 	for _, tt := range tests {
 		got := judge(&tt.spec)
-		if (got.breaks != "") != tt.breaks || got.packets != tt.packets {
-			t.Errorf("%s: breaks %q, packets %v; want %v, %v", tt.name, got.breaks, got.packets, tt.breaks, tt.packets)
+		breaks := strings.Join(slices.Collect(maps.Values(got.breaks)), "")
+		if (breaks != "") != tt.breaks || got.packets != tt.packets {
+			t.Errorf("%s: breaks %q, packets %v; want %v, %v", tt.name, breaks, got.packets, tt.breaks, tt.packets)
 		}
 	}
 }

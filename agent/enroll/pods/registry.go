@@ -1,6 +1,7 @@
 package pods
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ import (
 
 	"sluicegate.io/sluice/agent/enroll"
 	"sluicegate.io/sluice/policy"
+	"sluicegate.io/sluice/redirect"
 )
 
 // Options say what a Registry works with. Mount, Settings, Set and Rules are required.
@@ -64,7 +66,8 @@ type pod struct {
 	running  bool
 	guarded  []string
 	problem  string
-	told     policy.Workload // to the Set
+	refused  map[string]string // by name of a container that was not made: why
+	told     policy.Workload   // to the Set
 }
 
 // New returns a Registry that knows no pod yet.
@@ -147,7 +150,7 @@ func (r *Registry) Look() {
 func (r *Registry) pod(uid string) *pod {
 	p := r.pods[uid]
 	if p == nil {
-		p = &pod{uid: uid, seen: time.Now(), containers: map[string]string{}}
+		p = &pod{uid: uid, seen: time.Now(), containers: map[string]string{}, refused: map[string]string{}}
 		r.pods[uid] = p
 	}
 	return p
@@ -245,14 +248,23 @@ func (r *Registry) problem(p *pod, text string) {
 	}
 }
 
-// unenforced says why a pod could get around the redirection, "" if it could not.
+// unenforced says why a pod could get around the redirection, "" if it could not. Containers
+// that were refused, or are not made yet, can't.
 func (p *pod) unenforced() string {
-	switch {
-	case p.spec == nil:
+	if p.spec == nil {
 		return ""
-	case p.spec.breaks != "":
-		return p.spec.breaks
-	case p.spec.packets && !p.spec.hostNetwork && p.path != "" && len(p.guarded) == 0:
+	}
+	for _, name := range slices.Sorted(maps.Values(p.containers)) {
+		if why := p.spec.breaks[name]; why != "" {
+			return "container " + name + ": " + why
+		}
+	}
+	return p.unguarded()
+}
+
+// unguarded says why what the pod sends as packets is not held, "" if it is or it sends none.
+func (p *pod) unguarded() string {
+	if p.spec != nil && p.spec.packets && !p.spec.hostNetwork && p.path != "" && len(p.guarded) == 0 {
 		return "it has CAP_NET_RAW or CAP_NET_ADMIN over its network, and no veth of it was found that could be guarded"
 	}
 	return ""
@@ -265,7 +277,7 @@ func (r *Registry) fact(p *pod) enroll.Pod {
 		path = "/" + strings.TrimPrefix(strings.TrimPrefix(p.path, r.o.Mount), "/")
 	}
 	return enroll.Pod{Workload: p.workload(), Decision: p.decision, Because: p.because, Cgroup: path,
-		Running: p.running, Unenforced: p.unenforced(), Guarded: p.guarded, Problem: p.problem}
+		Running: p.running, Unenforced: p.unenforced(), Guarded: p.guarded, Problem: cmp.Or(p.problem, p.refusal())}
 }
 
 // Pods lists the pods of this node of which something is known.
@@ -279,6 +291,7 @@ func (r *Registry) Pods() []enroll.Pod {
 			continue
 		}
 		f := r.fact(p)
+		f.CgroupID, _ = redirect.CgroupID(p.path)
 		f.Listener = f.Decision == enroll.Enrolled && r.o.Set.Listening(p.path)
 		all = append(all, f)
 	}
@@ -312,18 +325,39 @@ func (r *Registry) Container(cgroup string) string {
 	return ""
 }
 
-// errRefused is what the runtime is told of a pod that is not to run.
+// errRefused is what the runtime is told of a container that is not to run.
 var errRefused = errors.New("refused by Sluice, since the pod is to be enrolled and could get around it")
 
-// allowed says if the containers of a pod may be made. r.mu is held.
-func (r *Registry) allowed(p *pod) error {
+// allowed says if a container of a pod may be made. r.mu is held.
+func (r *Registry) allowed(p *pod, container string) error {
 	if p.decision != enroll.Enrolled || r.o.Settings.EnrollUnenforced {
 		return nil
 	}
-	if why := p.unenforced(); why != "" {
-		return fmt.Errorf("%w: %s (kubernetes.unenforced: enroll in kind Agent lets it run)", errRefused, why)
+	var why string
+	if p.spec != nil {
+		var judged bool
+		if why, judged = p.spec.breaks[container]; judged && why == "" {
+			why = p.unguarded()
+		} else if !judged {
+			why = "the API server does not know it (kubelet tries again)"
+		}
+	} else if r.o.API != nil {
+		why = "the API server does not tell what it may do (kubelet tries again)"
 	}
-	return nil
+	if why == "" {
+		delete(p.refused, container)
+		return nil
+	}
+	p.refused[container] = why
+	return fmt.Errorf("%w: container %s: %s (kubernetes.unenforced: enroll in kind Agent lets it run)", errRefused, container, why)
+}
+
+// refusal tells of a container that was not made, "" if there is none.
+func (p *pod) refusal() string {
+	for _, name := range slices.Sorted(maps.Keys(p.refused)) {
+		return "container " + name + " was refused: " + p.refused[name]
+	}
+	return ""
 }
 
 // place finds the cgroup of a pod that a runtime tells of. r.mu is held.

@@ -6,6 +6,7 @@
 //	probe once ADDRESS     once, and ends
 //	probe loop ADDRESS     five times a second, and prints what changes
 //	probe hold ADDRESS     connects, and prints when the connection is cut
+//	probe packets ADDRESS  sends packets past all sockets, and prints what changes; see packets
 package main
 
 import (
@@ -39,6 +40,10 @@ func main() {
 		os.Exit(2)
 	}
 	to := os.Args[2]
+	if os.Args[1] == "packets" {
+		packets(to)
+		return
+	}
 	c, where := ask(to)
 	fmt.Println(where)
 	switch os.Args[1] {

@@ -1,0 +1,27 @@
+#!/bin/bash
+# kernels.sh [KVER...]: the test in a cluster on Debian's kernels of these series (default:
+# 6.1 and 6.12), each in a virtual machine that holds both nodes; a line for each. Without KVM
+# everything takes about ten times as long: waits are longer and pods fewer, by KUBE_SLOW.
+# prepare.sh comes before it.
+set -euo pipefail
+cd "$(dirname "$0")"
+guest=$(readlink -f ../kernels)
+[ $# -gt 0 ] || set -- 6.1 6.12
+"$guest/fetch.sh" "$@"
+slow=1
+[ -w /dev/kvm ] && grep -qwE 'vmx|svm' /proc/cpuinfo || slow=8
+failed=0
+for kernel; do
+	log=$KUBE_DIR/logs/kernel-$kernel began=$SECONDS status=0
+	mkdir -p "$KUBE_DIR/logs"
+	"$guest/boot.sh" "$kernel" --memory 8192 --timeout $((900 * slow)) -- env KUBE_DIR="$KUBE_DIR" KUBE_STATE=/dev/shm/kube \
+		KUBE_SLOW=$slow "$KUBE_DIR/kube.test" -test.v -test.timeout $((14 * slow))m >"$log" 2>"$log.err" || status=$?
+	grep -E '^ *--- ' "$log" || true
+	printf '%-6s exit %d, %d s; %s; %d parts passed, %d failed, %d skipped; waits %d times as long\n' "$kernel" $status $((SECONDS - began)) \
+		"$(tail -n 1 "$log.err")" "$(grep -c '^    --- PASS' "$log")" "$(grep -c '^    --- FAIL' "$log")" "$(grep -c '^ *--- SKIP' "$log")" $slow
+	if [ $status != 0 ]; then
+		failed=1
+		tail -n 60 "$log" "$log.err"
+	fi
+done
+exit $failed
