@@ -27,6 +27,11 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer r.handling.Wait()
 	defer cancel(nil)
+	if r.rules.Load().set.Agent().Kubernetes != nil {
+		if err := r.standBy(ctx); err != nil {
+			return nil
+		}
+	}
 	if err := r.openCluster(ctx); err != nil {
 		return err
 	}

@@ -20,7 +20,7 @@ func (r *redirector) openMetrics() error {
 	if address == "" {
 		return nil
 	}
-	l, err := net.Listen("tcp", address)
+	l, err := listenMetrics(address)
 	if err != nil {
 		return fmt.Errorf("listen for metrics (metrics.listen of kind Agent): %w", err)
 	}

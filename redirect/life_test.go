@@ -59,6 +59,12 @@ func TestKilledAgent(t *testing.T) {
 	if _, err := redirect.Open(w.options); !errors.Is(err, redirect.ErrInUse) {
 		t.Errorf("a second agent: %v", err)
 	}
+	if !redirect.Held(w.options.Pin) {
+		t.Error("nobody holds the pins")
+	}
+	if redirect.Held(w.options.Pin + "-none") {
+		t.Error("somebody holds pins that are not there")
+	}
 }
 
 // TestAdopt opens again what was closed: enrolments and endpoints are still there.

@@ -79,6 +79,15 @@ func lockDir(dir string) (*os.File, error) {
 	return f, nil
 }
 
+// Held reports whether a live process holds the pin directory dir.
+func Held(dir string) bool {
+	lock, err := lockDir(dir)
+	if err == nil {
+		lock.Close()
+	}
+	return errors.Is(err, ErrInUse)
+}
+
 // removeOthers removes what other versions have pinned.
 func (p *pins) removeOthers() error {
 	entries, err := os.ReadDir(p.dir)
