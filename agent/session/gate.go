@@ -10,6 +10,7 @@ import (
 	"sluicegate.io/sluice/agent/record"
 	"sluicegate.io/sluice/policy"
 	"sluicegate.io/sluice/policy/mask"
+	"sluicegate.io/sluice/policy/sql"
 	"sluicegate.io/sluice/protocol"
 )
 
@@ -130,14 +131,14 @@ func (g *Gate) Judge(ctx context.Context, q *protocol.Query) *protocol.Judgement
 	if err != nil {
 		return g.noCatalog(ctx, err)
 	}
-	j, stale := g.rules.cache.Judge(cat, g.view, q)
+	j, stale := g.judge(ctx, cat, q)
 	if stale {
 		fresh, err := g.catalog.refresh(ctx, cat)
 		if err != nil {
 			return g.noCatalog(ctx, err)
 		}
 		if fresh != cat {
-			j, stale = g.rules.cache.Judge(fresh, g.view, q)
+			j, stale = g.judge(ctx, fresh, q)
 		}
 		if stale && g.changes {
 			j = uncommitted(j)
@@ -150,9 +151,24 @@ func (g *Gate) Judge(ctx context.Context, q *protocol.Query) *protocol.Judgement
 	return j
 }
 
+// judge judges q by a catalog when there is room for its text.
+func (g *Gate) judge(ctx context.Context, cat *sql.Catalog, q *protocol.Query) (j *protocol.Judgement, stale bool) {
+	if len(q.Text) > longText {
+		leave := g.s.desk.enter(ctx, g.conn.CgroupID, len(q.Text))
+		if leave == nil {
+			return &protocol.Judgement{Refusal: withdrawn}, false
+		}
+		defer leave()
+	}
+	return g.rules.cache.Judge(cat, g.view, q)
+}
+
+// withdrawn is what a client is told that does not wait for the judgement.
+var withdrawn = &protocol.Refusal{Code: "57014", Message: "canceling statement due to user request"}
+
 func (g *Gate) noCatalog(ctx context.Context, err error) *protocol.Judgement {
 	if ctx.Err() != nil {
-		return &protocol.Judgement{Refusal: &protocol.Refusal{Code: "57014", Message: "canceling statement due to user request"}}
+		return &protocol.Judgement{Refusal: withdrawn}
 	}
 	g.s.o.Log.Warn("catalog not readable", "database", g.conn.Database, "error", err)
 	return &protocol.Judgement{Refusal: &protocol.Refusal{

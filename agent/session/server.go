@@ -64,6 +64,7 @@ type Server struct {
 	spent    *policy.Ledger
 	room     room
 	denied   denied
+	desk     *desk
 
 	mu   sync.Mutex
 	live map[*Gate]struct{}
@@ -75,7 +76,7 @@ func NewServer(o Options) *Server {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	s := &Server{o: o, live: make(map[*Gate]struct{}), spent: policy.NewLedger(o.Accounts)}
+	s := &Server{o: o, live: make(map[*Gate]struct{}), spent: policy.NewLedger(o.Accounts), desk: newDesk()}
 	s.wire = postgres.NewServer(postgres.Options{Log: o.Log})
 	s.catalogs.init(o.Log, o.Traffic)
 	s.catalogs.loaded = s.loaded

@@ -31,6 +31,7 @@ type core struct {
 
 	names
 	queue   queue
+	memory  allowance
 	status  byte   // of the last ReadyForQuery
 	segment uint64 // number of the part of the stream between two boundaries
 
@@ -192,6 +193,8 @@ func (c *core) close() {
 		c.finish(c.held, "08006")
 		c.held = nil
 	}
+	c.names, c.queue, c.want, c.wantBack = names{}, queue{}, 0, 0
+	c.memory.ease(0)
 }
 
 // take returns a run to fill in.

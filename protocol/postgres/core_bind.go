@@ -94,8 +94,15 @@ func (c *core) bind(b, body []byte) step {
 	if old == nil && len(c.names.portals) >= c.opts.MaxStatements {
 		return c.refuse('B', "", &protocol.Refusal{Code: "54000", Message: "too many open portals in one session"})
 	}
+	if len(name) > 0 {
+		if s, ok := c.room(len(rest) + portalCost); s != stepMore {
+			return s
+		} else if !ok {
+			return c.refuse('B', "", cramped)
+		}
+	}
 	c.toServer.pass(b)
-	c.await(expect{reply: replyBind, st: st, po: po, oldPo: old})
+	c.await(expect{reply: replyBind, st: st, po: po, oldPo: old, size: len(b)})
 	c.names.setPortal(po.name, po)
 	c.fresh = append(c.fresh, po)
 	return stepMore

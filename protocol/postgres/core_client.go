@@ -54,6 +54,18 @@ func (c *core) fromClient(in []byte) (int, step) {
 				continue
 			}
 		}
+		if size > smallText {
+			if c.discard && size > smallMessage && kind != 'S' && known(kind) {
+				c.rest, c.drop = size, true
+				continue
+			}
+			if s, refused := c.cramps(kind, size); s != stepMore {
+				return n, s
+			} else if refused {
+				c.rest, c.drop = size, true
+				continue
+			}
+		}
 		if len(in)-n < size {
 			c.want = size
 			return n, stepMore
@@ -94,6 +106,25 @@ func (c *core) oversized(kind byte, size int) (s step, refused bool) {
 	return c.refuse(kind, "", &protocol.Refusal{Code: "54000",
 		Message: fmt.Sprintf("message of %d bytes is larger than what is judged (%d bytes)", size, c.opts.MaxStatement),
 		Hint:    "Send large values in several statements or with COPY."}), true
+}
+
+// cramps refuses a message for which there is no room.
+func (c *core) cramps(kind byte, size int) (s step, refused bool) {
+	if s, ok := c.room(2 * size); s != stepMore || ok {
+		return s, false
+	}
+	switch kind {
+	case 'Q', 'P', 'B', 'F':
+	default:
+		return stepMore, false // what names things only
+	}
+	if c.discard {
+		return stepMore, true
+	}
+	if s := c.settle(); s != stepMore {
+		return s, false
+	}
+	return c.refuse(kind, "", cramped), true
 }
 
 // settle waits for room in the queue, for a COPY to start or fail, and for what must not

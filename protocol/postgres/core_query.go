@@ -31,6 +31,11 @@ func (c *core) query(b, body []byte) step {
 	if j.Refusal != nil {
 		return c.refuse('Q', text, j.Refusal)
 	}
+	if s, ok := c.roomForNames(j); s != stepMore {
+		return s
+	} else if !ok {
+		return c.refuse('Q', text, cramped)
+	}
 	r, s, why := c.prepare('Q', j, text)
 	if s != stepMore {
 		return s
@@ -78,7 +83,7 @@ func (c *core) forwardQuery(b []byte, r *run) step {
 	} else {
 		c.toServer.message('Q', []byte(j.Text), []byte{0}, nil)
 	}
-	c.queue.push(expect{reply: replyQuery, segment: c.segment, run: r, notices: j.Notices,
+	c.queue.push(expect{reply: replyQuery, segment: c.segment, run: r, notices: j.Notices, size: len(b),
 		oldSt: c.names.statement0, oldPo: c.names.portal0})
 	c.names.statement0, c.names.portal0 = nil, nil
 	c.launch(r)
@@ -118,6 +123,13 @@ func (c *core) parse(b, body []byte) step {
 			Message: fmt.Sprintf("more than %d prepared statements in one session", c.opts.MaxStatements),
 			Hint:    "Close those that are no longer used."})
 	}
+	if len(name) > 0 {
+		if s, ok := c.room(2*len(raw) + statementCost); s != stepMore {
+			return s
+		} else if !ok {
+			return c.refuse('P', "", cramped)
+		}
+	}
 	var types []uint32
 	if count > 0 {
 		types = make([]uint32, count)
@@ -133,6 +145,11 @@ func (c *core) parse(b, body []byte) step {
 	if j.Refusal != nil {
 		return c.refuse('P', text, j.Refusal)
 	}
+	if s, ok := c.roomForNames(j); s != stepMore {
+		return s
+	} else if !ok {
+		return c.refuse('P', text, cramped)
+	}
 	if len(j.Plans) > 1 {
 		return c.refuse('P', text, &protocol.Refusal{Code: "42601", Message: "cannot insert multiple commands into a prepared statement"})
 	}
@@ -143,7 +160,7 @@ func (c *core) parse(b, body []byte) step {
 	} else {
 		c.parseMessage(st)
 	}
-	c.await(expect{reply: replyParse, st: st, oldSt: old, notices: j.Notices})
+	c.await(expect{reply: replyParse, st: st, oldSt: old, notices: j.Notices, size: len(b)})
 	c.names.setStatement(st.name, st)
 	return stepMore
 }

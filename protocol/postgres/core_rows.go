@@ -131,6 +131,10 @@ func (c *core) largeRow(r *run, kind byte, in []byte, size int, scan bool, limit
 		return 0
 	}
 	if scan || size <= streamAbove {
+		if size > smallMessage && !c.memory.covers(c.kept()+int64(size)) {
+			c.end(errors.New("no memory for a row"), crampedEnd)
+			return 0
+		}
 		c.wantBack = size
 		return 0
 	}

@@ -52,6 +52,10 @@ func (c *core) fromServer(in []byte) int {
 			return n
 		}
 		if len(in)-n < size {
+			if size > smallMessage && !c.memory.covers(c.kept()+int64(size)) {
+				c.end(errors.New("no memory for a message of the server"), crampedEnd)
+				return n
+			}
 			c.wantBack = size
 			return n
 		}
@@ -276,6 +280,7 @@ func (c *core) ready(e *expect, b, body []byte) bool {
 	}
 	c.reply(e, b)
 	c.queue.pop()
+	c.memory.ease(c.kept())
 	return true
 }
 

@@ -162,6 +162,9 @@ func plan(n *pg_query.Node, text string) protocol.Plan {
 		e.Kind, e.Name = protocol.Prepares, s.PrepareStmt.Name
 		in := plan(s.PrepareStmt.Query, text)
 		e.Inner, e.Text = &in, "inner"
+		if len(text) > 1000 {
+			e.Text = text
+		}
 	case *pg_query.Node_ExecuteStmt:
 		e.Kind, e.Name = protocol.Executes, s.ExecuteStmt.Name
 	case *pg_query.Node_DeallocateStmt:

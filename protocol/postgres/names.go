@@ -16,6 +16,7 @@ type statement struct {
 	// shape is the last RowDescription seen, and columns what it says.
 	shape   []byte
 	columns []protocol.ResultColumn
+	costs   int64 // what it was counted for when it was named
 }
 
 // view is what a judgement depends on beside its text.
@@ -36,6 +37,7 @@ type portal struct {
 	described bool // a Describe has been sent
 	columns   []protocol.ResultColumn
 	returns   bool // columns is what the server said
+	costs     int64
 }
 
 // names is what a session has prepared and opened. The unnamed ones are kept
@@ -45,6 +47,7 @@ type names struct {
 	portals    map[string]*portal
 	statement0 *statement
 	portal0    *portal
+	bytes      int64 // what the named ones cost, as they were when they were named
 }
 
 func (n *names) statement(name []byte) *statement {
@@ -66,12 +69,19 @@ func (n *names) setStatement(name string, st *statement) {
 	switch {
 	case name == "":
 		n.statement0 = st
-	case st == nil:
-		delete(n.statements, name)
 	default:
+		if old := n.statements[name]; old != nil {
+			n.bytes -= old.costs
+			delete(n.statements, name)
+		}
+		if st == nil {
+			return
+		}
 		if n.statements == nil {
 			n.statements = make(map[string]*statement)
 		}
+		st.costs = st.cost()
+		n.bytes += st.costs
 		n.statements[name] = st
 	}
 }
@@ -80,12 +90,19 @@ func (n *names) setPortal(name string, po *portal) {
 	switch {
 	case name == "":
 		n.portal0 = po
-	case po == nil:
-		delete(n.portals, name)
 	default:
+		if old := n.portals[name]; old != nil {
+			n.bytes -= old.costs
+			delete(n.portals, name)
+		}
+		if po == nil {
+			return
+		}
 		if n.portals == nil {
 			n.portals = make(map[string]*portal)
 		}
+		po.costs = po.cost()
+		n.bytes += po.costs
 		n.portals[name] = po
 	}
 }
@@ -99,7 +116,7 @@ func (n *names) endTransaction(segment uint64) {
 	}
 	for name, po := range n.portals {
 		if !po.cursor && po.segment <= segment {
-			delete(n.portals, name)
+			n.setPortal(name, nil)
 		}
 	}
 }
@@ -140,21 +157,35 @@ func (n *names) apply(e *protocol.Effect, j *protocol.Judgement, v view) {
 				judgement: inner(e, j)})
 		}
 	case protocol.Deallocates:
-		if e.Name == "" {
-			clear(n.statements)
-		} else {
-			delete(n.statements, e.Name)
-		}
+		n.deallocate(e.Name)
 	case protocol.Closes:
-		if e.Name == "" {
-			clear(n.portals)
-		} else {
-			delete(n.portals, e.Name)
-		}
+		n.closePortals(e.Name)
 	case protocol.Discards:
-		clear(n.statements)
-		clear(n.portals)
+		n.deallocate("")
+		n.closePortals("")
 		n.statement0, n.portal0 = nil, nil
+	}
+}
+
+// deallocate forgets a prepared statement, all for "".
+func (n *names) deallocate(name string) {
+	if name != "" {
+		n.setStatement(name, nil)
+		return
+	}
+	for name := range n.statements {
+		n.setStatement(name, nil)
+	}
+}
+
+// closePortals forgets a portal, all but the unnamed one for "".
+func (n *names) closePortals(name string) {
+	if name != "" {
+		n.setPortal(name, nil)
+		return
+	}
+	for name := range n.portals {
+		n.setPortal(name, nil)
 	}
 }
 

@@ -34,6 +34,7 @@ type expect struct {
 	run      *run
 	why      *protocol.Refusal
 	notices  []protocol.Notice
+	size     int // of the message
 }
 
 // queue is a ring of awaited replies in the order in which they will come.
@@ -41,6 +42,7 @@ type queue struct {
 	ring       []expect
 	first, len int
 	boundaries int // replySync and replyQuery among them
+	bytes      int64
 }
 
 func (q *queue) push(e expect) {
@@ -54,6 +56,7 @@ func (q *queue) push(e expect) {
 	if e.reply == replySync || e.reply == replyQuery {
 		q.boundaries++
 	}
+	q.bytes += int64(e.size)
 	q.ring[(q.first+q.len)&(len(q.ring)-1)] = e
 	q.len++
 }
@@ -73,6 +76,7 @@ func (q *queue) pop() {
 	if e.reply == replySync || e.reply == replyQuery {
 		q.boundaries--
 	}
+	q.bytes -= int64(e.size)
 	*e = expect{}
 	q.first = (q.first + 1) & (len(q.ring) - 1)
 	q.len--

@@ -69,6 +69,7 @@ type proxy struct {
 	errs   chan error
 	wrap   func(net.Conn) net.Conn // of the client's connection
 	dial   func(ctx context.Context) (net.Conn, error)
+	scope  func() string // of a connection; default: "test"
 }
 
 func start(t testing.TB, addr string, change func(*proxy)) *proxy {
@@ -98,8 +99,12 @@ func start(t testing.TB, addr string, change func(*proxy)) *proxy {
 			} else {
 				conn = bare(conn)
 			}
+			scope := "test"
+			if p.scope != nil {
+				scope = p.scope()
+			}
 			p.wg.Go(func() {
-				err := p.srv.Serve(ctx, postgres.Accepted{Conn: conn, TLS: p.tls, Scope: "test", Open: p.open})
+				err := p.srv.Serve(ctx, postgres.Accepted{Conn: conn, TLS: p.tls, Scope: scope, Open: p.open})
 				select {
 				case p.errs <- err:
 				default:

@@ -18,6 +18,7 @@ type Options struct {
 	MaxStatement   int           // bytes of one Query, Parse or Bind message; default: 16 MiB
 	MaxRow         int           // bytes of one row that has to be looked into; default: 16 MiB
 	MaxStatements  int           // prepared statements of one session; default: 16,384
+	Memory         int64         // bytes that sessions may keep beyond 32 KiB each; default: half of the process's limit, or a quarter of the machine's
 	Loops          int           // event loops that drive sessions without TLS; default: half of GOMAXPROCS
 	Goroutines     bool          // drive every session by goroutines of its own, as those with TLS are
 	Log            *slog.Logger  // default: discard
@@ -27,10 +28,11 @@ type Options struct {
 // and the event loops, which end soon after the last session. So it need not be
 // stopped, but for FlushPool where a Pool is used.
 type Server struct {
-	opts  Options
-	keys  registry
-	loops loops
-	pool  pool
+	opts   Options
+	keys   registry
+	loops  loops
+	pool   pool
+	memory memory
 	// Stats counts what all sessions did; read it with its Load methods.
 	Stats Stats
 }
@@ -58,7 +60,11 @@ func NewServer(opts Options) *Server {
 	if opts.Log == nil {
 		opts.Log = slog.New(slog.DiscardHandler)
 	}
+	if opts.Memory == 0 {
+		opts.Memory = memoryFor()
+	}
 	s := &Server{opts: opts}
+	s.memory.total = opts.Memory
 	s.pool.stats = &s.Stats
 	return s
 }

@@ -140,6 +140,7 @@ func (se *session) run(ctx context.Context, h *hello) error {
 	se.wake, se.stopped, se.done = make(chan struct{}, 1), make(chan struct{}), make(chan struct{})
 	se.core = newCore(&guarded{se.cfg.Gate, se.held}, &s.opts, &s.Stats)
 	se.core.scanner, _ = se.cfg.Gate.(protocol.Scanner)
+	se.core.memory = allowance{from: &s.memory, scope: se.scope}
 	se.core.notify = se.notify
 	se.core.expire = se.expire
 	if se.cfg.Epoch != nil {
