@@ -27,14 +27,15 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer r.handling.Wait()
 	defer cancel(nil)
-	if r.rules.Load().set.Agent().Kubernetes != nil {
-		if err := r.standBy(ctx); err != nil {
-			return nil
-		}
-	}
 	if err := r.openCluster(ctx); err != nil {
 		return err
 	}
+	if r.rules.Load().set.Agent().Kubernetes != nil {
+		if err := r.standBy(ctx); err != nil {
+			return nil // it was told to end
+		}
+	}
+	close(r.serving)
 	a := r.rules.Load().set.Agent()
 	grace := daemonGrace
 	if a.Kubernetes != nil {

@@ -34,7 +34,7 @@ func (r *redirector) openCluster(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	o.Pods = r.podsTold
+	o.Pods, o.Serving = r.podsTold, r.serving
 	c, err := cluster.New(o)
 	if err != nil {
 		return err

@@ -80,6 +80,7 @@ type redirector struct {
 	accepting chan struct{}
 	handling  sync.WaitGroup
 	listeners []listening
+	serving   chan struct{} // closed when no other agent holds the kernel
 	ready     chan struct{} // closed when the first proxy is configured
 	once      sync.Once
 }
@@ -99,7 +100,7 @@ func newRedirector(o Options) (*redirector, error) {
 		return nil, errors.New("an agent needs root: it loads BPF programs and enters network namespaces")
 	}
 	r := &redirector{o: o, log: o.Log, started: time.Now(),
-		accepting: make(chan struct{}, maxAccepting), ready: make(chan struct{})}
+		accepting: make(chan struct{}, maxAccepting), serving: make(chan struct{}), ready: make(chan struct{})}
 	set, files, err := LoadConfig(o.Config)
 	if err != nil {
 		return nil, err

@@ -48,6 +48,12 @@ func (r *redirector) standBy(ctx context.Context) error {
 			r.log.Warn("another agent still runs on this host: this one does nothing until it ends")
 		}
 	}
+	// What is configured may have changed meanwhile. If it can't be read now, what was holds.
+	if now, err := r.read(ctx); err == nil {
+		r.rules.Store(now)
+	} else {
+		r.log.Warn("configuration not read again", "error", err)
+	}
 	return nil
 }
 

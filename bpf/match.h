@@ -181,17 +181,23 @@ static __always_inline __u64 socket_workload(struct bpf_sock *sk, int *below)
 	return tcp ? workload_above(tcp->inet_conn.icsk_inet.sk.sk_cgrp_data.cgroup, below) : 0;
 }
 
-/* count_refused counts a call that fails, also for the workload whose process makes it. */
-static __noinline int count_refused(enum counter why)
+/* count_for counts what is refused to a workload. */
+static __always_inline void count_for(__u64 id, enum counter why)
 {
 	struct workload *workload;
-	__u64 leaf, id;
 
 	count(why);
-	id = current_workload(&leaf);
 	workload = id ? bpf_map_lookup_elem(&workloads, &id) : 0;
 	if (workload)
 		__sync_fetch_and_add(&workload->refused, 1);
+}
+
+/* count_refused counts a call that fails for the workload whose process makes it. */
+static __noinline int count_refused(enum counter why)
+{
+	__u64 leaf;
+
+	count_for(current_workload(&leaf), why);
 	return 0;
 }
 

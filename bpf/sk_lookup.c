@@ -25,6 +25,7 @@ int sluice_lookup(struct bpf_sk_lookup *ctx)
 {
 	__u32 slot = listener_slot, family = FIELD(ctx->family), port = FIELD(ctx->local_port);
 	__be32 client4, server4;
+	struct handover *handover;
 	struct tuple tuple = {};
 	struct bpf_sock *sk;
 	long err;
@@ -51,13 +52,14 @@ int sluice_lookup(struct bpf_sk_lookup *ctx)
 	tuple.client_port = bpf_ntohs((__u16)ctx->remote_port);
 	tuple.server_port = port;
 	tuple.netns = netns_cookie;
-	if (!bpf_map_lookup_elem(&handovers, &tuple)) {
+	handover = bpf_map_lookup_elem(&handovers, &tuple);
+	if (!handover) {
 		count(COUNT_REFUSED_NO_ORIGIN);
 		return SK_DROP;
 	}
 	sk = bpf_map_lookup_elem(&listeners, &slot);
 	if (!sk) {
-		count(COUNT_REFUSED_NO_LISTENER);
+		count_for(handover->origin.cgroup, COUNT_REFUSED_NO_LISTENER);
 		return SK_DROP;
 	}
 	err = bpf_sk_assign(ctx, sk, 0);

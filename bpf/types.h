@@ -103,7 +103,7 @@ struct handover {
 struct workload {
 	__s64 waiting; /* its entries in the table of handovers */
 	__u32 born;    /* enrolled by born.c, when it was made: BORN_NAMED or BORN_CHILD */
-	__u32 refused; /* calls of its processes */
+	__u32 refused; /* calls of its processes, and connections that nobody accepts */
 };
 
 /* A place is a network namespace that has a listener. */

@@ -134,8 +134,8 @@ func (k *Kernel) Enrolled() ([]uint64, error) {
 	return ids, it.Err()
 }
 
-// Refusals returns how many calls of each enrolled cgroup's processes were refused since it
-// was enrolled, by the cgroup's id. What the kernel drops of packets is not among them.
+// Refusals returns how many calls and connections of each enrolled cgroup were refused since
+// it was enrolled, by its id. Packets that the kernel drops are not among them.
 func (k *Kernel) Refusals() (map[uint64]uint64, error) {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -85,10 +85,17 @@ func TestAdopt(t *testing.T) {
 	if ids, err := k.Enrolled(); err != nil || len(ids) != 1 || ids[0] != cgroupID(t, w.workload) {
 		t.Errorf("enrolled: %v, %v", ids, err)
 	}
+	if refused, err := k.Refusals(); err != nil || len(refused) != 1 || refused[cgroupID(t, w.workload)] != 1 {
+		t.Errorf("refused to it: %v, %v", refused, err)
+	}
 	w.kernel = k
 	w.listen()
 	if got := p.do("connect", db4); !like(got, "PROXY*") {
 		t.Errorf("adopted: %s", got)
+	}
+	p.do("connect", address.String())
+	if refused, err := k.Refusals(); err != nil || refused[cgroupID(t, w.workload)] != 2 {
+		t.Errorf("refused to it: %v, %v", refused, err)
 	}
 	for _, problem := range k.Health() {
 		t.Errorf("health: %+v", problem)

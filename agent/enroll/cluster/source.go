@@ -31,6 +31,8 @@ type Options struct {
 	Log       *slog.Logger
 	// Pods returns the pods of this node that are, or should be, enrolled. Default: none.
 	Pods func() []enroll.Pod
+	// Serving is closed when this agent serves: before, it writes nothing. Nil: at once.
+	Serving <-chan struct{}
 }
 
 // retryEvery is how often what was valid and could not be put in force is tried again:
@@ -88,6 +90,18 @@ func (k Kind) Resource() schema.GroupVersionResource {
 	return schema.GroupVersionResource{Group: Group, Version: Version, Resource: k.Plural}
 }
 
+// serving does f once this agent serves.
+func (s *Source) serving(ctx context.Context, f func(context.Context)) {
+	if s.o.Serving != nil {
+		select {
+		case <-ctx.Done():
+			return
+		case <-s.o.Serving:
+		}
+	}
+	f(ctx)
+}
+
 // Run follows the API server until ctx is done, and tells it what became of objects.
 func (s *Source) Run(ctx context.Context) error {
 	var running sync.WaitGroup
@@ -128,10 +142,10 @@ func (s *Source) Run(ctx context.Context) error {
 		}
 	})
 	if s.o.Node != "" {
-		running.Go(func() { s.report(ctx) })
+		running.Go(func() { s.serving(ctx, s.report) })
 	}
 	if s.o.Namespace != "" && s.o.Node != "" {
-		running.Go(func() { s.lead(ctx) })
+		running.Go(func() { s.serving(ctx, s.lead) })
 	}
 	tick := time.NewTicker(retryEvery)
 	defer tick.Stop()
