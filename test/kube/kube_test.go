@@ -45,7 +45,19 @@ func TestKubernetes(t *testing.T) {
 		{"without NRI", w.withoutNRI},
 		{"uninstall", w.uninstall},
 	} {
-		t.Run(part.name, part.run)
+		if !t.Run(part.name, part.run) {
+			w.why(t)
+		}
+	}
+}
+
+// why logs what may tell why a part failed.
+func (w *world) why(t *testing.T) {
+	pods, _ := w.try("get", "pods", "-A", "-o", "wide")
+	t.Log("\n" + pods)
+	for _, flag := range []string{"--previous=false", "--previous=true"} {
+		logs, _ := w.try("-n", "sluice-system", "logs", "-l", "app.kubernetes.io/name=sluice", "--tail=40", "--prefix", flag)
+		t.Log("\n" + logs)
 	}
 }
 

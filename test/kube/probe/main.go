@@ -1,6 +1,6 @@
 // Command probe is what pods of the test run: its first instructions are socket, connect,
 // write and read. It prints where its connection ended: "sluice" (which offers TLS),
-// "database" (which has none), or "refused".
+// "database" (which has none), "refused", or "timeout" if nothing came of it.
 //
 //	probe first ADDRESS    once, at once; then it waits to be deleted
 //	probe once ADDRESS     once, and ends
@@ -10,6 +10,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -19,18 +20,27 @@ import (
 // sslRequest asks a PostgreSQL server if it has TLS: 'S' or 'N'.
 var sslRequest = []byte{0, 0, 0, 8, 4, 210, 22, 47}
 
+// patience is long, as machines that are emulated are slow.
+const patience = 30 * time.Second
+
 func ask(to string) (net.Conn, string) {
-	c, err := net.DialTimeout("tcp", to, 5*time.Second)
+	failed := func(err error) string {
+		if errors.Is(err, os.ErrDeadlineExceeded) {
+			return "timeout"
+		}
+		return "refused"
+	}
+	c, err := net.DialTimeout("tcp", to, patience)
 	if err != nil {
-		return nil, "refused"
+		return nil, failed(err)
 	}
 	answer := make([]byte, 1)
-	c.SetDeadline(time.Now().Add(5 * time.Second))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write(sslRequest); err != nil {
-		return c, "refused"
+		return c, failed(err)
 	}
 	if _, err := c.Read(answer); err != nil {
-		return c, "refused"
+		return c, failed(err)
 	}
 	return c, map[byte]string{'S': "sluice", 'N': "database"}[answer[0]]
 }
