@@ -15,6 +15,9 @@ import (
 const (
 	standbyEvery = 10 * time.Millisecond
 	standbyTold  = time.Minute
+
+	// standbyProbes are answered at a time.
+	standbyProbes = 256
 )
 
 // standBy waits until no other agent holds what the kernel runs for this one: a DaemonSet
@@ -73,19 +76,28 @@ func listenMetrics(address string) (net.Listener, error) {
 // sayReady answers the probes of kubelet until l is closed. What has root reads no more of
 // a request than that.
 func sayReady(l net.Listener) {
+	room := make(chan struct{}, standbyProbes)
 	for {
 		c, err := l.Accept()
 		if err != nil {
 			return
 		}
-		c.SetDeadline(time.Now().Add(time.Second))
-		b := make([]byte, 512)
-		n, _ := c.Read(b)
-		answer := "503 Service Unavailable"
-		if bytes.HasPrefix(b[:n], []byte("GET /readyz ")) || bytes.HasPrefix(b[:n], []byte("GET /healthz ")) {
-			answer = "200 OK"
+		select {
+		case room <- struct{}{}:
+		default: // others than kubelet can reach the port, too
+			c.Close()
+			continue
 		}
-		c.Write([]byte("HTTP/1.1 " + answer + "\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nstandby\n"))
-		c.Close()
+		go func() {
+			defer func() { c.Close(); <-room }()
+			c.SetDeadline(time.Now().Add(time.Second))
+			b := make([]byte, 512)
+			n, _ := c.Read(b)
+			answer := "503 Service Unavailable"
+			if bytes.HasPrefix(b[:n], []byte("GET /readyz ")) || bytes.HasPrefix(b[:n], []byte("GET /healthz ")) {
+				answer = "200 OK"
+			}
+			c.Write([]byte("HTTP/1.1 " + answer + "\r\nConnection: close\r\nContent-Type: text/plain\r\nContent-Length: 8\r\n\r\nstandby\n"))
+		}()
 	}
 }
