@@ -43,11 +43,12 @@ type hub struct {
 	rules func() *rules
 	ready chan *channel.Ready
 
-	mu     sync.Mutex
-	next   uint64
-	conns  map[uint64]*granted
-	each   map[uint64]int         // connections by enrolled cgroup
-	denied func(cgroup, n uint64) // nil: nobody wants to know
+	mu      sync.Mutex
+	next    uint64
+	conns   map[uint64]*granted
+	each    map[uint64]int         // connections by enrolled cgroup
+	issuers bucket                 // dials of issuers
+	denied  func(cgroup, n uint64) // nil: nobody wants to know
 
 	asked   chan struct{}
 	working sync.WaitGroup
@@ -247,7 +248,14 @@ func (h *hub) dial(ctx context.Context, m *channel.Dial) {
 			fd, err = redirect.Dial(ctx, g.netns, g.destination)
 		}
 	case channel.ToIssuer:
-		if issuers := h.rules().set.Agent().Issuers; int(m.Index) < len(issuers) {
+		issuers := h.rules().set.Agent().Issuers
+		if int(m.Index) >= len(issuers) {
+			break
+		}
+		h.mu.Lock()
+		due := h.issuers.take(dialBurst, dialsPerSecond)
+		h.mu.Unlock()
+		if code = channel.Limited; due {
 			code = channel.Done
 			fd, err = dialIssuer(ctx, issuers[m.Index].Issuer)
 		}

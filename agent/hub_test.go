@@ -118,7 +118,15 @@ func TestProxyGetsOnlyWhatItIsDue(t *testing.T) {
 	if m := p.ask(&channel.ReadToken{ID: 9, Conn: id}).(*channel.Token); m.Code == channel.Done {
 		t.Error("a token where there is none")
 	}
+	h.rules().set.Agent().Issuers = []policy.Issuer{{Issuer: "http://" + l.Addr().String()}}
 	limited := false
+	for i := range uint64(2 * dialBurst) {
+		limited = limited || dialled(&channel.Dial{ID: 1000 + i, Reach: channel.ToIssuer}) == channel.Limited
+	}
+	if !limited {
+		t.Error("dials of issuers are not bounded")
+	}
+	limited = false
 	for i := range uint64(2 * proofBurst) {
 		limited = limited || proved(&channel.Prove{ID: 100 + i, Conn: id, Method: channel.MD5, Salt: []byte("abcd")}) == channel.Limited
 	}
