@@ -1,3 +1,4 @@
-// Package kube is the test of Sluice in a real Kubernetes: `make test-kube`. The cluster
-// is that of the folder kit; probe is what runs in pods beside stock clients.
+// Package kube is the test of Sluice in a real Kubernetes: `make test-kube`, and on other
+// kernels `make test-kube-kernels`. The cluster is that of the folder kit; probe is what runs
+// in pods beside stock clients. prepare.sh builds all of it.
 package kube
