@@ -351,6 +351,11 @@ func (w *world) privileges(t *testing.T) {
 		out, _ := w.try("get", "nodereport", "n1", "-o", "jsonpath={.report.pods} {.report.podsNotEnforced}")
 		return out, out != "" && out != "0 0" && !strings.HasPrefix(out, "0")
 	})
+	t.Log(w.until(t, "the report has refusals by pod", 70*time.Second, func() (string, bool) {
+		node, _ := w.try("-n", "agents", "get", "pod", "stranger", "-o", "jsonpath={.spec.nodeName}")
+		out, _ := w.try("get", "nodereport", node, "-o", `jsonpath={.report.workloads[?(@.name=="stranger")]}`)
+		return out, strings.Contains(out, `"denials":1`) && strings.Contains(out, `"enforced":true`) && strings.Contains(out, `"listener":true`)
+	}))
 	t.Log("\n" + w.kubectl(t, "get", "sluice"))
 	w.until(t, "refused", 30*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "get", "pod", "privileged", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
