@@ -7,6 +7,7 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 guest=$(readlink -f ../kernels)
+: "${KUBE_DIR:=$(readlink -f ../..)/out/kube}"
 [ $# -gt 0 ] || set -- 6.1 6.12
 "$guest/fetch.sh" "$@"
 slow=1

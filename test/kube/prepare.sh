@@ -3,6 +3,7 @@
 # itself as $KUBE_DIR/kube.test.
 set -eu
 cd "$(dirname "$0")"
+export KUBE_DIR="${KUBE_DIR:-$(cd ../.. && pwd)/out/kube}"
 kit/build.sh
 (cd helm && GOFLAGS=-mod=mod go build -o "$KUBE_DIR/helm" helm.sh/helm/v3/cmd/helm)
 CGO_ENABLED=0 go build -o "$KUBE_DIR/probe" ./probe
