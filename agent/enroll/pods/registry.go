@@ -330,6 +330,7 @@ var errRefused = errors.New("refused by Sluice, since the pod is to be enrolled 
 
 // allowed says if a container of a pod may be made. r.mu is held.
 func (r *Registry) allowed(p *pod, container string) error {
+	delete(p.refused, container)
 	if p.decision != enroll.Enrolled || r.o.Settings.EnrollUnenforced {
 		return nil
 	}
@@ -345,7 +346,6 @@ func (r *Registry) allowed(p *pod, container string) error {
 		why = "the API server does not tell what it may do (kubelet tries again)"
 	}
 	if why == "" {
-		delete(p.refused, container)
 		return nil
 	}
 	p.refused[container] = why
@@ -354,10 +354,11 @@ func (r *Registry) allowed(p *pod, container string) error {
 
 // refusal tells of a container that was not made, "" if there is none.
 func (p *pod) refusal() string {
-	for _, name := range slices.Sorted(maps.Keys(p.refused)) {
-		return "container " + name + " was refused: " + p.refused[name]
+	if len(p.refused) == 0 {
+		return ""
 	}
-	return ""
+	name := slices.Min(slices.Collect(maps.Keys(p.refused)))
+	return "container " + name + " was refused: " + p.refused[name]
 }
 
 // place finds the cgroup of a pod that a runtime tells of. r.mu is held.
