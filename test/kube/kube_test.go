@@ -123,8 +123,8 @@ func (w *world) chart(t *testing.T, kubernetes string) {
 	if err := os.WriteFile(values, fmt.Appendf(nil, `
 image: {repository: sluice.test/sluice, tag: test, pullPolicy: Never}
 secrets: [{namespace: db, name: pg-login}]
-agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: %s, %s}}
-`, w.seconds(15), kubernetes), 0o644); err != nil {
+agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: %ds, %s}}
+`, 10+5*w.slow, kubernetes), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{w.helm, "upgrade", "--install", "sluice", filepath.Join(w.tree, "agent/chart"), "-n", "sluice-system", "--create-namespace", "-f", values}
@@ -536,7 +536,7 @@ func (w *world) withoutNRI(t *testing.T) {
 
 func (w *world) rolling(t *testing.T) {
 	load := w.psql("load", "", `ok=0; lost=0; i=0; while [ $i -lt 150 ]; do i=$((i+1)); if [ "$(psql URL -tAc "select ssn from customers where id = 1" 2>/dev/null)" = "***6789" ]; then ok=$((ok+1)); else lost=$((lost+1)); fi; sleep 0.1; done; echo "short: $ok served, $lost refused"; sleep 1000`)
-	long := w.psql("long", "", `psql URL -c "begin" -c "select count(*) from customers" -c "\! sleep `+strconv.Itoa(10*w.slow)+`" -c "select 'survived' from customers where id = 1" 2>&1; echo end; sleep 1000`)
+	long := w.psql("long", "", `psql URL -c "begin" -c "select count(*) from customers" -c "\! sleep `+strconv.Itoa(5+5*w.slow)+`" -c "select 'survived' from customers where id = 1" 2>&1; echo end; sleep 1000`)
 	w.apply(t, load.yaml())
 	w.apply(t, long.yaml())
 	w.logs(t, "long", "count")
