@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"time"
 
 	"sluicegate.io/sluice/redirect"
 )
@@ -29,23 +30,27 @@ func (s *Set) AddPod(path string, p Pod) error {
 	}
 	s.mu.Lock()
 	e := s.enrolled[id]
-	if e != nil {
+	known := e != nil
+	if known {
 		e.target.Name, e.target.Pod = p.Name, &p
-	}
-	s.mu.Unlock()
-	if e == nil {
-		running := Populated(path)
-		if err := s.k.Enroll(path, running); err != nil {
-			return fmt.Errorf("enroll pod: %w", err)
-		}
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.enrolled[id] == nil {
-		s.enrolled[id] = &entry{target: Target{Name: p.Name, Path: path, Pod: &p}, path: path}
+	} else {
+		e = &entry{target: Target{Name: p.Name, Path: path, Pod: &p}, path: path}
+		s.enrolled[id] = e
 	}
 	if !s.closed {
-		s.listen()
+		s.listen() // before it is enrolled, so that what runs finds a listener
+	}
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := s.k.Enroll(path, Populated(path)); err != nil {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.enrolled[id] == e {
+			delete(s.enrolled, id)
+		}
+		return fmt.Errorf("enroll pod: %w", err)
 	}
 	return nil
 }
@@ -61,7 +66,11 @@ func (s *Set) Exempt(path string) error {
 	if err := s.k.Forget(id); err != nil {
 		return fmt.Errorf("exempt pod: %w", err)
 	}
-	delete(s.enrolled, id)
+	if e := s.enrolled[id]; e != nil {
+		delete(s.enrolled, id)
+		e.since = time.Now() // what it dialled before is accepted yet
+		s.gone[id] = e
+	}
 	return nil
 }
 
