@@ -299,7 +299,7 @@ func (w *world) labels(t *testing.T) {
 	w.kubectl(t, "-n", "agents", "label", "pod", "loop", "sluicegate.io/enroll-")
 	got := w.until(t, "let go", 20*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "logs", "loop")
-		return out, strings.Contains(out, "sluice\n") && strings.HasSuffix(out, "database\n")
+		return out, strings.HasSuffix(out, "sluice\ndatabase\n")
 	})
 	t.Logf("a running pod, labelled and unlabelled: %q", got)
 	w.kubectl(t, "label", "namespace", "agents", "sluicegate.io/enroll=true")
