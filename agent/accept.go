@@ -85,9 +85,27 @@ var (
 	resolveGrace = 2 * resolveTimeout
 )
 
+// firstProxy is how long connections wait for the first proxy to come up.
+const firstProxy = 5 * time.Second
+
+// firstHub returns the hub of the proxy that runs, nil if none does. Listeners may be there
+// a moment before the first one is.
+func (r *redirector) firstHub() *hub {
+	if h := r.hub.Load(); h != nil {
+		return h
+	}
+	late := time.NewTimer(firstProxy)
+	defer late.Stop()
+	select {
+	case <-r.ready:
+	case <-late.C:
+	}
+	return r.hub.Load()
+}
+
 // handle finds out what a connection is, and hands it to the proxy.
 func (r *redirector) handle(c *arrival) error {
-	h := r.hub.Load()
+	h := r.firstHub()
 	if h == nil {
 		return errNoProxy
 	}

@@ -27,22 +27,20 @@ func Run(ctx context.Context, o Options) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer r.handling.Wait()
 	defer cancel(nil)
+	told := ctx
+	ctx, stop := r.linger(told)
+	defer stop()
+	r.succession = filepath.Join(r.rules.Load().set.Agent().Run, lineFile)
 	if err := r.openCluster(ctx); err != nil {
 		return err
 	}
 	if r.rules.Load().set.Agent().Kubernetes != nil {
-		if err := r.standBy(ctx); err != nil {
+		if err := r.standBy(told); err != nil {
 			return nil // it was told to end
 		}
 	}
 	close(r.serving)
 	a := r.rules.Load().set.Agent()
-	grace := daemonGrace
-	if a.Kubernetes != nil {
-		grace = a.Kubernetes.Drain
-	}
-	ctx, stop := r.linger(ctx, grace)
-	defer stop()
 	if err := raiseFiles(a.Sessions); err != nil {
 		r.log.Warn("fewer sessions than configured will find room", "error", err)
 	}
@@ -57,6 +55,7 @@ func Run(ctx context.Context, o Options) error {
 	r.kernel, err = redirect.Open(redirect.Options{Parent: parent, PassStrangers: parent == r.mount,
 		AgentCgroup: own, Pin: filepath.Join(a.BPF, "agent"), Log: r.log})
 	done()
+	r.leaveLine()
 	if err != nil {
 		os.Remove(a.BPF) // succeeds if nothing is in force
 		return notLoaded(err)
@@ -79,12 +78,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	defer r.closeListeners()
-	defer os.Remove(a.Admin.Socket)
+	defer r.withdraw()
 	j, err := newJoins(r, parent, commands)
 	if err != nil {
 		return err
 	}
-	defer os.Remove(filepath.Join(a.Run, joinSocket))
 	defer j.l.Close()
 	j.adopt()
 	r.set.Want(targets(r.rules.Load().set))

@@ -44,6 +44,7 @@ func newJoins(r *redirector, parent, dir string) (*joins, error) {
 	if err != nil {
 		return nil, fmt.Errorf("listen for commands: %w", err)
 	}
+	r.names = append(r.names, l.Addr().String())
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		l.Close()
 		return nil, fmt.Errorf("make cgroup: %w", err)

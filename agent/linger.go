@@ -10,9 +10,9 @@ import (
 const endGrace = 2 * time.Second
 
 // linger returns a context that outlives ctx until the connections that are open when ctx
-// ends are closed, for grace at most. Others are served meanwhile, so that one long session
-// does not keep everybody else from the database.
-func (r *redirector) linger(ctx context.Context, grace time.Duration) (context.Context, context.CancelFunc) {
+// ends are closed, for as long as the configuration says. Others are served meanwhile, so
+// that one long session does not keep everybody else from the database.
+func (r *redirector) linger(ctx context.Context) (context.Context, context.CancelFunc) {
 	longer, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	var waiting sync.WaitGroup
 	waiting.Go(func() {
@@ -21,6 +21,10 @@ func (r *redirector) linger(ctx context.Context, grace time.Duration) (context.C
 		case <-longer.Done():
 			return
 		case <-ctx.Done():
+		}
+		grace := daemonGrace
+		if k := r.rules.Load().set.Agent().Kubernetes; k != nil {
+			grace = k.Drain
 		}
 		end := time.NewTimer(grace)
 		defer end.Stop()

@@ -42,6 +42,7 @@ func (r *redirector) openAdmin() error {
 		return fmt.Errorf("listen for administrators: %w", err)
 	}
 	defer l.Close()
+	r.names = append(r.names, path)
 	f, err := l.File()
 	if err != nil {
 		return fmt.Errorf("listen for administrators: %w", err)
@@ -51,10 +52,21 @@ func (r *redirector) openAdmin() error {
 }
 
 func (r *redirector) closeListeners() {
+	r.swap.Lock()
+	defer r.swap.Unlock()
 	for _, l := range r.listeners {
 		l.file.Close()
 	}
 	r.listeners = nil
+}
+
+// withdraw removes the names by which this agent is found. Those of the next one may have
+// taken their place later.
+func (r *redirector) withdraw() {
+	for _, name := range r.names {
+		os.Remove(name)
+	}
+	r.names = nil
 }
 
 // listenUnix listens at path, in place of a socket that nobody serves any more.

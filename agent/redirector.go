@@ -80,9 +80,14 @@ type redirector struct {
 	accepting chan struct{}
 	handling  sync.WaitGroup
 	listeners []listening
-	serving   chan struct{} // closed when no other agent holds the kernel
-	ready     chan struct{} // closed when the first proxy is configured
-	once      sync.Once
+	names     []string // of sockets, to be removed
+	line      *os.File // held while this agent waits to take over
+	// succession is the file that an agent holds which waits to take over from this one; "":
+	// there is none for what this one does.
+	succession string
+	serving    chan struct{} // closed when no other agent holds the kernel
+	ready      chan struct{} // closed when the first proxy is configured
+	once       sync.Once
 }
 
 // listening is a socket that the proxy accepts on.
@@ -195,19 +200,30 @@ func (r *redirector) enroll() error {
 	return r.set.Unix(r.rules.Load().matcher.unix())
 }
 
-// run serves with an opened kernel, which captures endpoints, until ctx is done.
+// run serves with an opened kernel, which captures endpoints, until ctx is done. What is
+// open then may take grace to end.
 func (r *redirector) run(ctx context.Context, grace time.Duration) error {
-	g, ctx := errgroup.WithContext(ctx)
+	all, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, func() { r.stopping.Store(true) })()
-	g.Go(func() error { return r.supervise(ctx, grace) })
-	g.Go(func() error { return r.set.Run(ctx) })
-	if p := r.pods.Load(); p != nil {
-		g.Go(func() error { return p.Run(ctx) })
-	}
-	g.Go(func() error { return r.watch(ctx) })
-	g.Go(func() error { return r.resolve(ctx) })
-	g.Go(func() error { return r.report(ctx) })
-	err := g.Wait()
+	// What serves connections ends last: another agent may be about to take over.
+	serving, end := context.WithCancel(context.WithoutCancel(ctx))
+	defer end()
+	all.Go(func() error { return r.supervise(serving, grace) })
+	all.Go(func() error {
+		defer end()
+		g, ctx := errgroup.WithContext(ctx)
+		g.Go(func() error { return r.set.Run(ctx) })
+		if p := r.pods.Load(); p != nil {
+			g.Go(func() error { return p.Run(ctx) })
+		}
+		g.Go(func() error { return r.watch(ctx) })
+		g.Go(func() error { return r.resolve(ctx) })
+		g.Go(func() error { return r.report(ctx) })
+		err := g.Wait()
+		r.leave()
+		return err
+	})
+	err := all.Wait()
 	r.handling.Wait()
 	return err
 }

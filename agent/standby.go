@@ -3,7 +3,9 @@ package agent
 import (
 	"bytes"
 	"context"
+	"errors"
 	"net"
+	"os"
 	"path/filepath"
 	"syscall"
 	"time"
@@ -30,6 +32,9 @@ func (r *redirector) standBy(ctx context.Context) error {
 		return nil
 	}
 	r.log.Info("another agent runs on this host: waiting until it ends")
+	if err := r.enterLine(); err != nil {
+		r.log.Warn("connections will be refused between its end and the start of this one", "error", err)
+	}
 	if l, err := listenMetrics(a.Metrics); err == nil {
 		defer closeOn(ctx, l)()
 		defer l.Close()
@@ -58,6 +63,69 @@ func (r *redirector) standBy(ctx context.Context) error {
 		r.log.Warn("configuration not read again", "error", err)
 	}
 	return nil
+}
+
+// lineFile, in the run directory, is locked by an agent that waits to take over: the one
+// that it waits for goes on to accept until it has.
+const lineFile = "standby.lock"
+
+// takeOver is how long a listening agent waits for the next one to listen in its place.
+const takeOver = 10 * time.Second
+
+func (r *redirector) enterLine() (err error) {
+	if err := os.MkdirAll(filepath.Dir(r.succession), 0o755); err != nil {
+		return err
+	}
+	r.line, err = os.OpenFile(r.succession, os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return err
+	}
+	return unix.Flock(int(r.line.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+}
+
+func (r *redirector) leaveLine() {
+	if r.line != nil {
+		r.line.Close()
+	}
+	r.line = nil
+}
+
+// succeeded reports whether an agent waits to take over.
+func (r *redirector) succeeded() bool {
+	if r.succession == "" {
+		return false
+	}
+	f, err := os.Open(r.succession)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+}
+
+// leave closes the listeners. If another agent waits to take over, it lets it do so before:
+// each connection finds one of the two.
+func (r *redirector) leave() {
+	if r.succeeded() {
+		r.withdraw()
+		r.closeListeners()
+		began := time.Now()
+		if err := r.kernel.Yield(); err != nil {
+			r.log.Warn("connections are refused until the next agent runs", "error", err)
+		} else {
+			for !r.set.Replaced() && time.Since(began) < takeOver {
+				time.Sleep(standbyEvery)
+			}
+			r.log.Info("the next agent has taken over", "after", time.Since(began).Round(time.Millisecond), "everywhere", r.set.Replaced())
+		}
+	}
+	r.set.Close()
+	for range 100 { // what was accepted gets to the proxy before it is told to drain
+		if len(r.accepting) == 0 {
+			break
+		}
+		time.Sleep(standbyEvery)
+	}
 }
 
 // listenMetrics listens beside the agent of which this one takes over.

@@ -154,8 +154,11 @@ func (c cgroup) processes() ([]int, error) {
 // populated tells if any process is left in the cgroup at path or below.
 func populated(path string) bool {
 	data, err := os.ReadFile(filepath.Join(path, "cgroup.events"))
-	if err != nil {
-		return !errors.Is(err, fs.ErrNotExist)
+	if errors.Is(err, fs.ErrNotExist) {
+		_, err = os.Stat(filepath.Join(path, "cgroup.procs"))
+		return err == nil // the root of all, which has no events and is never empty
+	} else if err != nil {
+		return true
 	}
 	return strings.Contains(string(data), "populated 1")
 }

@@ -10,6 +10,7 @@ import (
 	"sync"
 
 	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/link"
 	"github.com/cilium/ebpf/rlimit"
 
 	"sluicegate.io/sluice/bpf"
@@ -59,7 +60,8 @@ type Kernel struct {
 	fresh   bool // there was nothing to adopt
 
 	mu        sync.Mutex // of what follows, and of changes to the kernel's side
-	pins      *pins      // nil when closed
+	pins      *pins      // nil when closed or yielded
+	accept    link.Link  // of the accept program, once yielded
 	listeners map[uint64]*Listener
 	traced    map[string]bool         // programs that trace attached
 	weak      map[UnixEndpoint]string // endpoints that the guard does not hold
@@ -133,6 +135,28 @@ func (k *Kernel) Close() error {
 	return k.release()
 }
 
+// Yield lets another process [Open] the same directory, and goes on to accept until that
+// one listens itself: no connection is refused in between. [Listener.Replaced] tells when.
+// All that can be done with k after it is to accept and to close. Unix sockets are refused
+// from when the other has opened until it listens.
+func (k *Kernel) Yield() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.pins == nil {
+		return fmt.Errorf("yield: %w", ErrClosed)
+	}
+	// The other pins a link to its own cgroup in place of this one, which stays attached for
+	// as long as it is open here.
+	l, err := link.LoadPinnedLink(k.pins.link(bpf.SluiceProgSluiceAccept), nil)
+	if err != nil {
+		return fmt.Errorf("yield: %w", err)
+	}
+	k.accept = l
+	err = k.pins.lock.Close()
+	k.pins = nil
+	return err
+}
+
 // Remove takes the installation out of the kernel and removes its pins. It closes k.
 // Connections that were accepted go on.
 func (k *Kernel) Remove() error {
@@ -149,15 +173,17 @@ func (k *Kernel) Remove() error {
 
 // release closes what k holds; the pins stay.
 func (k *Kernel) release() error {
-	if k.pins == nil {
-		return nil
-	}
 	var all []io.Closer
 	for _, m := range k.maps {
 		all = append(all, m)
 	}
-	all = append(all, k.pins.lock)
-	k.pins, k.maps = nil, nil
+	if k.pins != nil {
+		all = append(all, k.pins.lock)
+	}
+	if k.accept != nil {
+		all = append(all, k.accept)
+	}
+	k.pins, k.maps, k.accept = nil, nil, nil
 	var err error
 	for _, c := range all {
 		err = errors.Join(err, c.Close())

@@ -76,6 +76,48 @@ func TestKilledAgent(t *testing.T) {
 	}
 }
 
+// TestYield replaces an agent under load by one of another process and cgroup.
+func TestYield(t *testing.T) {
+	w := newWorld(t)
+	p := w.worker(processOptions{})
+	next := &world{t: t, wl: w.wl, options: w.options}
+	next.options.AgentCgroup = filepath.Dir(w.options.AgentCgroup) + "/next"
+	must(t, os.Mkdir(next.options.AgentCgroup, 0o755))
+	t.Cleanup(func() { removeCgroup(next.options.AgentCgroup) })
+	done := make(chan string)
+	go func() { done <- p.do("loop", "2500", db4) }()
+	time.Sleep(300 * time.Millisecond)
+	if w.listener.Replaced() {
+		t.Error("replaced by nobody")
+	}
+	must(t, w.kernel.Yield())
+	if err := w.kernel.Yield(); !errors.Is(err, redirect.ErrClosed) {
+		t.Errorf("yields twice: %v", err)
+	}
+	if err := w.kernel.Enroll(w.workload, false); !errors.Is(err, redirect.ErrClosed) {
+		t.Errorf("enrolls after it has yielded: %v", err)
+	}
+	time.Sleep(300 * time.Millisecond)
+	if w.listener.Replaced() {
+		t.Error("replaced by nobody, after it has yielded")
+	}
+	startAgent(t, next)
+	for began := time.Now(); !w.listener.Replaced(); time.Sleep(time.Millisecond) {
+		if time.Since(began) > 5*time.Second {
+			t.Fatal("not replaced")
+		}
+	}
+	must(t, w.kernel.Close())
+	got := <-done
+	t.Log(got)
+	if strings.Contains(got, "DB") || strings.Contains(got, "ECONNREFUSED") || !strings.Contains(got, "PROXY") {
+		t.Errorf("under load: %s", got)
+	}
+	if got := p.do("connect", db4); !like(got, "PROXY*") {
+		t.Errorf("by the next agent: %s", got)
+	}
+}
+
 // TestAdopt opens again what was closed: enrolments and endpoints are still there.
 func TestAdopt(t *testing.T) {
 	w := newWorld(t)
@@ -195,6 +237,26 @@ func TestSweep(t *testing.T) {
 	if exists(w.options.Pin) {
 		t.Error("the pins are still there")
 	}
+}
+
+// TestSweepRoot keeps what sits on the root of all cgroups, which is never empty: its
+// workloads would be free from when an agent ends until the next one has installed itself.
+func TestSweepRoot(t *testing.T) {
+	root := "/sys/fs/bpf/sluicetest-redirect-sweep"
+	w := newWorld(t, func(o *redirect.Options) {
+		o.Pin, o.Parent, o.PassStrangers = root+"/one", hierarchy(t), true
+	})
+	p := w.worker(processOptions{})
+	must(t, w.kernel.Close())
+	if removed, err := redirect.Sweep(root); err != nil || len(removed) != 0 {
+		t.Errorf("swept %v, %v", removed, err)
+	}
+	if got := p.do("connect", db4); got != "ECONNREFUSED" {
+		t.Errorf("after an agent that ended: %s", got)
+	}
+	k, err := redirect.Open(w.options)
+	must(t, err)
+	must(t, k.Remove())
 }
 
 // TestDial checks the ways in which a dial ends.

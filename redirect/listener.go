@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/cilium/ebpf"
@@ -30,6 +31,7 @@ type Listener struct {
 	closed  chan struct{}
 	once    sync.Once
 	loops   sync.WaitGroup
+	taking  atomic.Int32 // loops that may have a connection which nobody has yet
 }
 
 // maxPlaces is how many namespaces the table of listeners has slots for.
@@ -303,36 +305,50 @@ func (l *Listener) loop(s *os.File) {
 			err  error
 		)
 		if raw.Read(func(at uintptr) bool {
-			fd, peer, err = unix.Accept4(int(at), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
-			return !errors.Is(err, unix.EAGAIN)
+			l.taking.Add(1)
+			if fd, peer, err = unix.Accept4(int(at), unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC); errors.Is(err, unix.EAGAIN) {
+				l.taking.Add(-1)
+				return false
+			}
+			return true
 		}) != nil {
 			return // closed
 		}
-		switch {
-		case err == nil:
-		case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
-			continue
-		default: // no descriptors or no memory: the queue keeps them meanwhile
-			l.kernel.log.Warn("accept", "netns", l.cookie, "err", err)
-			select {
-			case <-l.closed:
-				return
-			case <-time.After(20 * time.Millisecond):
-			}
-			continue
-		}
-		c, err := l.conn(fd, peer)
-		if err != nil {
-			l.kernel.log.Warn("connection without an origin", "netns", l.cookie, "err", err)
-			unix.Close(fd)
-			continue
-		}
-		select {
-		case l.ready <- c:
-		case <-l.closed:
-			c.Close()
+		open := l.take(fd, peer, err)
+		l.taking.Add(-1)
+		if !open {
 			return
 		}
+	}
+}
+
+// take gives what accept4 returned to Accept. It returns false once the Listener is closed.
+func (l *Listener) take(fd int, peer unix.Sockaddr, err error) bool {
+	switch {
+	case err == nil:
+	case errors.Is(err, unix.ECONNABORTED), errors.Is(err, unix.EINTR):
+		return true
+	default: // no descriptors or no memory: the queue keeps them meanwhile
+		l.kernel.log.Warn("accept", "netns", l.cookie, "err", err)
+		select {
+		case <-l.closed:
+			return false
+		case <-time.After(20 * time.Millisecond):
+		}
+		return true
+	}
+	c, err := l.conn(fd, peer)
+	if err != nil {
+		l.kernel.log.Warn("connection without an origin", "netns", l.cookie, "err", err)
+		unix.Close(fd)
+		return true
+	}
+	select {
+	case l.ready <- c:
+		return true
+	case <-l.closed:
+		c.Close()
+		return false
 	}
 }
 
@@ -389,6 +405,38 @@ func (l *Listener) NetnsCookie() uint64 { return l.cookie }
 // Families says whether IPv4 and IPv6 connections are redirected here: a namespace
 // without ::1 has no IPv6, and IPv6 endpoints are refused there.
 func (l *Listener) Families() (v4, v6 bool) { return len(l.sockets) > 0, len(l.sockets) > 1 }
+
+// Replaced reports whether new connections go to the listener of another process, see
+// [Kernel.Yield], and all that came here before have been accepted.
+func (l *Listener) Replaced() bool {
+	l.kernel.mu.Lock()
+	m := l.kernel.maps[bpf.SluiceMapListeners]
+	l.kernel.mu.Unlock()
+	for i, s := range l.sockets {
+		raw, err := s.SyscallConn()
+		if err != nil || m == nil {
+			return true // closed
+		}
+		var own, now uint64
+		var queue *unix.TCPInfo
+		var cookieErr, queueErr error
+		if raw.Control(func(fd uintptr) {
+			own, cookieErr = unix.GetsockoptUint64(int(fd), unix.SOL_SOCKET, unix.SO_COOKIE)
+			// Of one that listens, it is the length of the queue (tcp_get_info, since 4.8).
+			queue, queueErr = unix.GetsockoptTCPInfo(int(fd), unix.IPPROTO_TCP, unix.TCP_INFO)
+		}) != nil {
+			return true
+		}
+		// A slot tells the cookie of its socket (since 5.7).
+		if err = m.Lookup(l.slot+uint32(i), &now); errors.Is(err, ebpf.ErrKeyNotExist) {
+			err = nil
+		}
+		if errors.Join(err, cookieErr, queueErr) != nil || now == own || queue.Unacked > 0 {
+			return false
+		}
+	}
+	return l.taking.Load() == 0
+}
 
 // Close stops accepting. Connections are refused then until another Listener takes
 // over; they are never let through.

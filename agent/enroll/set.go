@@ -264,8 +264,8 @@ func (s *Set) below(path string) string {
 	return "/" + strings.TrimPrefix(strings.TrimPrefix(path, s.mount), "/")
 }
 
-// Run keeps cgroups and namespaces up to date until ctx is done, then closes the
-// listeners. What is enrolled stays so in the kernel.
+// Run keeps cgroups and namespaces up to date until ctx is done. What is enrolled stays so,
+// and listeners go on until Close.
 func (s *Set) Run(ctx context.Context) error {
 	// A cgroup that is made again is seen at once if the kernel tells of it; the look
 	// each second is for what it does not tell.
@@ -282,7 +282,6 @@ func (s *Set) Run(ctx context.Context) error {
 		}
 		select {
 		case <-ctx.Done():
-			s.close()
 			return nil
 		case e := <-w.Events:
 			if !e.Has(fsnotify.Create) {
@@ -315,8 +314,22 @@ func (s *Set) watched() []string {
 	return all
 }
 
-// Close closes the listeners: connections are refused from then on.
-func (s *Set) close() {
+// Replaced reports whether another agent listens in all namespaces, and all that came here
+// before have been accepted. It is asked when Run has ended.
+func (s *Set) Replaced() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, p := range s.spaces {
+		if !p.listener.Replaced() {
+			return false
+		}
+	}
+	return true
+}
+
+// Close closes the listeners: connections are refused from then on, unless another agent
+// has its own. What is enrolled stays so in the kernel.
+func (s *Set) Close() {
 	s.mu.Lock()
 	s.closed = true
 	for key, p := range s.spaces {

@@ -133,7 +133,11 @@ func (w *world) rolling(t *testing.T) {
 	if !strings.Contains(got, "survived") {
 		t.Errorf("a session that is open when the agent is replaced: %s", got)
 	}
-	t.Log(w.logs(t, "load", "short:"))
+	short := w.logs(t, "load", "short:")
+	t.Log(short)
+	if !strings.Contains(short, " 0 refused") {
+		t.Errorf("one of two agents could have served each: %s", short)
+	}
 }
 
 func (w *world) uninstall(t *testing.T) {
