@@ -133,7 +133,10 @@ func (w *world) rolling(t *testing.T) {
 	if !strings.Contains(got, "survived") {
 		t.Errorf("a session that is open when the agent is replaced: %s", got)
 	}
-	short := w.logs(t, "load", "short:")
+	short := w.until(t, "the load ends", 100*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "logs", "load")
+		return out, strings.Contains(out, "short:")
+	})
 	t.Log(short)
 	if !strings.Contains(short, " 0 refused") {
 		t.Errorf("one of two agents could have served each: %s", short)
