@@ -115,7 +115,11 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	ended := make(chan error, 1)
-	go func() { ended <- r.run(running, execGrace) }()
+	go func() {
+		err := r.run(running, execGrace)
+		r.handling.Wait()
+		ended <- err
+	}()
 	select {
 	case <-r.ready:
 	case err := <-ended:

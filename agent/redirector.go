@@ -201,7 +201,8 @@ func (r *redirector) enroll() error {
 }
 
 // run serves with an opened kernel, which captures endpoints, until ctx is done. What is
-// open then may take grace to end.
+// open then may take grace to end. The caller waits for r.handling, of which some ends with
+// the caller's own context.
 func (r *redirector) run(ctx context.Context, grace time.Duration) error {
 	all, ctx := errgroup.WithContext(ctx)
 	defer context.AfterFunc(ctx, func() { r.stopping.Store(true) })()
@@ -223,9 +224,7 @@ func (r *redirector) run(ctx context.Context, grace time.Duration) error {
 		r.leave()
 		return err
 	})
-	err := all.Wait()
-	r.handling.Wait()
-	return err
+	return all.Wait()
 }
 
 // resolve keeps the addresses of names fresh.

@@ -116,7 +116,11 @@ func (r *redirector) leave() {
 			for !r.set.Replaced() && time.Since(began) < takeOver {
 				time.Sleep(standbyEvery)
 			}
-			r.log.Info("the next agent has taken over", "after", time.Since(began).Round(time.Millisecond), "everywhere", r.set.Replaced())
+			if after := time.Since(began).Round(time.Millisecond); r.set.Replaced() {
+				r.log.Info("the next agent has taken over", "after", after)
+			} else {
+				r.log.Warn("the next agent does not listen everywhere yet: connections are refused until it does", "after", after)
+			}
 		}
 	}
 	r.set.Close()

@@ -33,14 +33,14 @@ func (r *redirector) supervise(ctx context.Context, grace time.Duration) error {
 		if ctx.Err() != nil {
 			return nil
 		}
-		r.restarts.Add(1)
-		r.log.Error("the proxy process ended; its sessions are lost, and it is started again", "error", err, "after", wait)
 		select {
 		case <-r.ready:
 		default:
 			// It never came up: whoever waits for it should know why.
 			return fmt.Errorf("start proxy: %w", err)
 		}
+		r.restarts.Add(1)
+		r.log.Error("the proxy process ended; its sessions are lost, and it is started again", "error", err, "after", wait)
 		if time.Since(began) > steady {
 			wait = backoffLeast
 		}
