@@ -1,35 +1,21 @@
 package e2e_test
 
 import (
-	"context"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"sluicegate.io/sluice/agent/enroll"
-	"sluicegate.io/sluice/test/sluicetest"
 )
 
 // TestJoinFromWorkload asks a daemon to enroll what is enrolled already: it stays
 // where it is, or a workload could choose by whose rules it is judged.
 func TestJoinFromWorkload(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: starts an agent")
-	}
-	mount, err := enroll.Mount()
-	if err != nil {
-		t.Skip(err)
-	}
-	name := fmt.Sprintf("sluicetest-join-%d", os.Getpid())
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-		os.Chmod(d, 0o755)
-	}
+	g := newGround(t, "join")
+	mount, name := g.mount, g.name
 	for _, sub := range []string{"workload/child", "free", "delegated/below"} {
 		if err := os.MkdirAll(filepath.Join(mount, name, sub), 0o755); err != nil {
 			t.Fatal(err)
@@ -42,55 +28,10 @@ func TestJoinFromWorkload(t *testing.T) {
 	if err := os.MkdirAll(other, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() {
-		enroll.RemoveTree(filepath.Join(mount, name))
-		enroll.RemoveTree(filepath.Join(mount, "sluice", "exec-1-"+name))
-	})
-	config := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf(`apiVersion: sluicegate.io/v1alpha1
-kind: Agent
-metadata: {name: test}
-spec:
-  runDir: %[1]s/run
-  stateDir: %[1]s/state
-  bpfDir: /sys/fs/bpf/%[2]s
-  cgroup: /%[2]s
----
-apiVersion: sluicegate.io/v1alpha1
-kind: Workload
-metadata: {name: held}
-spec: {cgroup: /%[2]s/workload}
----
-apiVersion: sluicegate.io/v1alpha1
-kind: Database
-metadata: {name: shop}
-spec:
-  protocol: postgres
-  endpoints: ["192.0.2.1:5432"]
-  credential: {username: x, passwordEnv: SLUICETEST_NONE}
-`, dir, name)
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	ctx, cancel := context.WithCancel(context.Background())
-	daemon := exec.CommandContext(ctx, sluicetest.Binary(t), "agent", "--config", config)
-	daemon.Cancel = func() error { return daemon.Process.Signal(os.Interrupt) }
-	daemon.WaitDelay = 10 * time.Second
-	var log strings.Builder
-	daemon.Stderr = &log
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		cancel()
-		daemon.Wait()
-		if t.Failed() {
-			t.Log(log.String())
-		}
-		exec.Command(sluicetest.Binary(t), "agent", "--config", config, "--uninstall").Run()
-		os.RemoveAll("/sys/fs/bpf/" + name)
-	})
-	socket := filepath.Join(dir, "run", "join.sock")
+	t.Cleanup(func() { enroll.RemoveTree(filepath.Join(mount, "sluice", "exec-1-"+name)) })
+	g.configure(t, ", cgroup: /"+name, "192.0.2.1:5432", "kind: Workload\nmetadata: {name: held}\nspec: {cgroup: /"+name+"/workload}")
+	g.start(t)
+	socket := filepath.Join(g.dir, "run", "join.sock")
 	eventually(t, "the daemon listens", func() bool {
 		// To connect would be to ask for this process.
 		info, err := os.Stat(socket)

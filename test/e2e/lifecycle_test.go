@@ -291,3 +291,30 @@ spec:
 		})
 	}
 }
+
+// TestProxyCannotStart gives the proxy what it does not accept: the agent ends and says why,
+// instead of running without it.
+func TestProxyCannotStart(t *testing.T) {
+	g := newGround(t, "start")
+	g.configure(t, ", cgroup: /"+g.name, "192.0.2.1:5432")
+	private := filepath.Join(g.dir, "state", "proxy")
+	if err := os.MkdirAll(private, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(private, "ca.pem"), []byte("no key"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d := g.start(t)
+	ended := make(chan error, 1)
+	go func() { ended <- d.cmd.Wait() }()
+	select {
+	case err := <-ended:
+		if err == nil || !strings.Contains(d.log(), "Error: start proxy: certificate authority") {
+			t.Errorf("%v: %s", err, d.log())
+		}
+	case <-time.After(20 * time.Second):
+		d.cmd.Process.Kill()
+		t.Error("it runs without a proxy")
+		<-ended
+	}
+}

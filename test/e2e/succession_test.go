@@ -1,18 +1,11 @@
 package e2e_test
 
 import (
-	"fmt"
-	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
-
-	"sluicegate.io/sluice/agent/enroll"
-	"sluicegate.io/sluice/test/sluicetest"
 )
 
 // knocking connects for some seconds from a cgroup, again and again, and says what it saw.
@@ -33,101 +26,20 @@ print(" ".join(f"{k}:{n}" for k, n in sorted(seen.items())))
 `
 
 // TestSuccession has an agent wait to take over from another one, as in a DaemonSet that
-// surges, and ends that one under load: each connection is served by one of the two.
+// surges, and ends that one under load: each connection is served by one of the two. The
+// last one has no successor, and one starts later: what connects meanwhile is refused.
 func TestSuccession(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: starts agents")
-	}
-	mount, err := enroll.Mount()
-	if err != nil {
-		t.Skip(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	var reached atomic.Int64
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			reached.Add(1)
-			c.Close()
-		}
-	}()
-	name := fmt.Sprintf("sluicetest-succession-%d", os.Getpid())
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-		os.Chmod(d, 0o755)
-	}
-	bot := filepath.Join(mount, name, "bot")
+	g := newGround(t, "succession")
+	address, port, count := passed(t)
+	bot := g.cgroup("bot")
 	if err := os.MkdirAll(bot, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { enroll.RemoveTree(filepath.Join(mount, name)) })
-	config := filepath.Join(dir, "config.yaml")
-	text := fmt.Sprintf(`apiVersion: sluicegate.io/v1alpha1
-kind: Agent
-metadata: {name: test}
-spec:
-  runDir: %[1]s/run
-  stateDir: %[1]s/state
-  bpfDir: /sys/fs/bpf/%[2]s
-  kubernetes: {resources: files, pods: none}
----
-apiVersion: sluicegate.io/v1alpha1
-kind: Workload
-metadata: {name: bot}
-spec: {cgroup: /%[2]s/bot}
----
-apiVersion: sluicegate.io/v1alpha1
-kind: Database
-metadata: {name: shop}
-spec:
-  protocol: postgres
-  endpoints: ["%[3]s"]
-  credential: {username: x, passwordEnv: SLUICETEST_PASSWORD}
-`, dir, name, l.Addr())
-	if err := os.WriteFile(config, []byte(text), 0o644); err != nil {
-		t.Fatal(err)
-	}
-	log := func(n int) string {
-		data, _ := os.ReadFile(filepath.Join(dir, fmt.Sprintf("log-%d", n)))
-		return string(data)
-	}
-	start := func(n int) *exec.Cmd {
-		f, err := os.Create(filepath.Join(dir, fmt.Sprintf("log-%d", n)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		defer f.Close()
-		agent := exec.Command(sluicetest.Binary(t), "agent", "--config", config)
-		agent.Env, agent.Stderr = append(os.Environ(), "SLUICETEST_PASSWORD=x"), f
-		if err := agent.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			agent.Process.Signal(os.Interrupt)
-			agent.Wait()
-			if t.Failed() {
-				t.Logf("agent %d:\n%s", n, log(n))
-			}
-		})
-		return agent
-	}
-	t.Cleanup(func() { // after the agents have ended
-		exec.Command(sluicetest.Binary(t), "agent", "--config", config, "--uninstall").Run()
-		os.RemoveAll("/sys/fs/bpf/" + name)
-	})
-	last := start(0)
-	eventually(t, "the first agent serves", func() bool { return strings.Contains(log(0), "msg=ready") })
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	for n := range 3 {
-		next := start(n + 1)
-		eventually(t, "the next agent waits", func() bool { return strings.Contains(log(n+1), "waiting until it ends") })
+	g.configure(t, ", kubernetes: {resources: files, pods: none}", address,
+		"kind: Workload\nmetadata: {name: bot}\nspec: {cgroup: /"+g.name+"/bot}")
+	last := g.start(t)
+	eventually(t, "the first agent serves", func() bool { return strings.Contains(last.log(), "msg=ready") })
+	under := func(f func()) string {
 		load := exec.Command("python3", "-c", knocking, bot, port, "3")
 		var out strings.Builder
 		load.Stdout, load.Stderr = &out, os.Stderr
@@ -135,23 +47,37 @@ spec:
 			t.Fatal(err)
 		}
 		time.Sleep(500 * time.Millisecond)
-		last.Process.Signal(os.Interrupt)
-		if err := last.Wait(); err != nil {
-			t.Errorf("agent %d: %v", n, err)
-		}
+		f()
 		load.Wait()
-		kind, count, _ := strings.Cut(strings.TrimSpace(out.String()), ":")
-		if kind != "S" || strings.Contains(count, ":") {
+		return strings.TrimSpace(out.String())
+	}
+	end := func(d *daemon) {
+		if err := d.stop(); err != nil {
+			t.Errorf("%s: %v", d.out, err)
+		}
+	}
+	for n := range 3 {
+		next := g.start(t)
+		eventually(t, "the next agent waits", func() bool { return strings.Contains(next.log(), "waiting until it ends") })
+		got := under(func() { end(last) })
+		t.Logf("while agent %d took over: %s", n+1, got)
+		if !strings.HasPrefix(got, "S:") || strings.Contains(got, " ") {
 			t.Error("not every connection was served")
 		}
-		t.Logf("while agent %d took over: %s", n+1, out.String())
-		status, err := exec.Command(sluicetest.Binary(t), "status", "--config", config).CombinedOutput()
-		if err != nil || !strings.Contains(string(status), "bot") {
+		if status, err := g.status(t); err != nil || !strings.Contains(status, "bot") {
 			t.Errorf("status of agent %d: %v\n%s", n+1, err, status)
 		}
 		last = next
 	}
-	if n := reached.Load(); n > 0 {
+	got := under(func() {
+		end(last)
+		g.start(t)
+	})
+	t.Logf("with none in between: %s", got)
+	if !strings.Contains(got, "S:") || !strings.Contains(got, "ConnectionRefusedError:") {
+		t.Error("not both served and refused")
+	}
+	if n := count.Load(); n > 0 {
 		t.Errorf("%d connections went past", n)
 	}
 }

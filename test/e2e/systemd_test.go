@@ -2,18 +2,13 @@ package e2e_test
 
 import (
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
-
-	"sluicegate.io/sluice/agent/enroll"
-	"sluicegate.io/sluice/test/sluicetest"
 )
 
 // boot runs systemd as the first process of a pid namespace, with a hierarchy of cgroups
@@ -46,41 +41,12 @@ with open(sys.argv[2], "a") as f: f.write(said + "\n")
 // TestSystemd has a real systemd start a service again and again, as fast as it can, while a
 // daemon that shares all cgroups of the host with everybody holds it by the name of its unit.
 func TestSystemd(t *testing.T) {
-	if os.Geteuid() != 0 {
-		t.Skip("needs root: starts an agent")
-	}
-	mount, err := enroll.Mount()
-	if err != nil {
-		t.Skip(err)
-	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer l.Close()
-	var reached atomic.Int64
-	go func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			reached.Add(1)
-			c.Write([]byte("D"))
-			c.Close()
-		}
-	}()
-	_, port, _ := net.SplitHostPort(l.Addr().String())
-	name := fmt.Sprintf("sluicetest-systemd-%d", os.Getpid())
-	dir := t.TempDir()
-	for d := dir; d != os.TempDir() && len(d) > 1; d = filepath.Dir(d) {
-		os.Chmod(d, 0o755)
-	}
-	base := filepath.Join(mount, name)
+	g := newGround(t, "systemd")
+	address, port, reached := passed(t)
+	base, dir := g.cgroup(), g.dir
 	if err := os.Mkdir(base, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(func() { enroll.RemoveTree(base) })
 	put := func(file, text string) string {
 		t.Helper()
 		file = filepath.Join(dir, file)
@@ -90,7 +56,7 @@ func TestSystemd(t *testing.T) {
 		return file
 	}
 	script := put("attempt.py", attempt)
-	held, free := name+"-held.service", name+"-free.service"
+	held, free := g.name+"-held.service", g.name+"-free.service"
 	for _, service := range []string{held, free} {
 		out := put(service+".out", "")
 		if err := os.Chmod(out, 0o666); err != nil {
@@ -100,43 +66,11 @@ func TestSystemd(t *testing.T) {
 			"[Service]\nExecStart=/usr/bin/python3 %s %s %s\nRestart=always\nRestartSec=0\nUser=nobody\n", script, port, out))
 	}
 	put("sluicetest.target", "[Unit]\nWants="+held+" "+free+"\n")
-	config := put("config.yaml", fmt.Sprintf(`apiVersion: sluicegate.io/v1alpha1
-kind: Agent
-metadata: {name: test}
-spec: {runDir: %[1]s/run, stateDir: %[1]s/state, bpfDir: /sys/fs/bpf/%[2]s}
----
-apiVersion: sluicegate.io/v1alpha1
-kind: Workload
-metadata: {name: held}
-spec: {systemdUnit: %[3]s}
----
-apiVersion: sluicegate.io/v1alpha1
-kind: Database
-metadata: {name: shop}
-spec:
-  protocol: postgres
-  endpoints: ["%[4]s"]
-  credential: {username: x, passwordEnv: SLUICETEST_NONE}
-`, dir, name, held, l.Addr()))
-	var log strings.Builder
-	daemon := exec.Command(sluicetest.Binary(t), "agent", "--config", config)
-	daemon.Stderr = &log
-	if err := daemon.Start(); err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		daemon.Process.Signal(os.Interrupt)
-		daemon.Wait()
-		if t.Failed() {
-			lines := strings.Split(log.String(), "\n")
-			t.Log(strings.Join(lines[max(0, len(lines)-40):], "\n"))
-		}
-		exec.Command(sluicetest.Binary(t), "agent", "--config", config, "--uninstall").Run()
-		os.RemoveAll("/sys/fs/bpf/" + name)
-	})
+	g.configure(t, "", address, "kind: Workload\nmetadata: {name: held}\nspec: {systemdUnit: "+held+"}")
+	agent := g.start(t)
 	eventually(t, "the daemon is ready", func() bool {
-		out, _ := exec.Command(sluicetest.Binary(t), "status", "--config", config).CombinedOutput()
-		return strings.Contains(string(out), "held")
+		status, _ := g.status(t)
+		return strings.Contains(status, "held")
 	})
 	d, err := os.Open(base)
 	if err != nil {
@@ -183,7 +117,7 @@ spec:
 		t.Errorf("the service that is held: %v", got)
 	}
 	// A killed daemon is no way out.
-	daemon.Process.Kill()
+	agent.cmd.Process.Kill()
 	time.Sleep(200 * time.Millisecond)
 	before := sum(seen(held))
 	eventually(t, "the service was started again without a daemon", func() bool { return sum(seen(held)) >= before+20 })
