@@ -1,4 +1,4 @@
-// Crdgen writes the CustomResourceDefinitions that package cluster defines into a
+// Command crdgen writes the CustomResourceDefinitions that package cluster defines into a
 // directory, a file for each kind. `make generate` runs it.
 package main
 
