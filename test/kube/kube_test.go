@@ -59,6 +59,15 @@ func (w *world) why(t *testing.T) {
 		logs, _ := w.try("-n", "sluice-system", "logs", "-l", "app.kubernetes.io/name=sluice", "--tail=40", "--prefix", flag)
 		t.Log("\n" + logs)
 	}
+	agents, _ := w.try("-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice", "-o", "jsonpath={.items[*].metadata.name}")
+	for _, name := range strings.Fields(agents) {
+		metrics, _ := w.try("get", "--raw", "/api/v1/namespaces/sluice-system/pods/"+name+":9467/proxy/metrics")
+		for line := range strings.Lines(metrics) {
+			if strings.HasPrefix(line, "sluice_connects_refused_total{") && !strings.HasSuffix(line, " 0\n") {
+				t.Log(name, line)
+			}
+		}
+	}
 }
 
 // start makes the cluster, with images in it, and takes it down at the end.
