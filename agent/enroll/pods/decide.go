@@ -117,6 +117,9 @@ func (p *privileges) container(spec *corev1.PodSpec, c *corev1.Container) (why s
 		if s.Privileged != nil && *s.Privileged {
 			packets, why = true, "it is privileged"
 		}
+		if s.ProcMount != nil && *s.ProcMount == corev1.UnmaskedProcMount && (spec.HostUsers == nil || *spec.HostUsers) && why == "" {
+			why = "it can write to /proc/sys, and so say what the kernel runs when a process crashes"
+		}
 	}
 	p.packets = p.packets || packets
 	for _, m := range c.VolumeMounts {
@@ -161,6 +164,11 @@ var (
 		{"/run/dbus/", "it can have systemd start processes that are not held"},
 		{"/proc/", "it can act through processes of the host"},
 		{"/etc/kubernetes/", "it can start pods that are not held"},
+		{"/etc/rancher/", "it can start pods that are not held"},
+		{"/etc/sluice/", "it can read what Sluice is configured with, passwords among it"},
+		{"/var/lib/etcd/", "it can read all that the cluster keeps"},
+		{"/var/lib/k0s/", "it can start pods that are not held"},
+		{"/var/snap/microk8s/", "it can start pods that are not held"},
 		{"/var/lib/kubelet/", "it can read what other pods are given"},
 		{"/var/lib/containerd/", "it can change the files of other containers"},
 		{"/var/lib/docker/", "it can change the files of other containers"},
@@ -179,6 +187,8 @@ var (
 		{"/boot/", "it can change what the host starts"},
 		{"/home/", "it can change who may log in to the host"},
 		{"/var/spool/cron/", "it can change what the host starts"},
+		{"/var/log/pods/", "it can have kubelet read any file of the host, as a log"},
+		{"/sys/", "it can change settings of the kernel, such as what it runs"},
 	}
 )
 

@@ -128,6 +128,14 @@ func TestJudge(t *testing.T) {
 	}
 	unused := mount("/", false)
 	unused.Containers[0].VolumeMounts = nil
+	proc := func(own bool) corev1.PodSpec {
+		s, no, all := pod(caps("", "ALL")), false, corev1.UnmaskedProcMount
+		s.Containers[0].SecurityContext.ProcMount = &all
+		if own {
+			s.HostUsers = &no
+		}
+		return s
+	}
 	pids := pod(caps("", "ALL"))
 	pids.HostPID = true
 	debug := pod(caps("", "ALL"))
@@ -166,7 +174,16 @@ func TestJudge(t *testing.T) {
 		{"certificates of the host, to write", mount("/etc/ssl/certs", false), true, false},
 		{"cron", mount("/etc/cron.d", false), true, false},
 		{"a folder of sockets", mount("/var/run/postgresql", false), false, false},
-		{"a folder of logs", mount("/var/log", false), false, false},
+		{"a folder of logs", mount("/var/log/bot", false), false, false},
+		{"logs of all pods", mount("/var/log", true), false, false},
+		{"logs of all pods, to write", mount("/var/log", false), true, false},
+		{"what the cluster keeps", mount("/var/lib/etcd", true), true, false},
+		{"the keys of another distribution", mount("/etc/rancher/k3s", true), true, false},
+		{"Sluice's configuration", mount("/etc/sluice", true), true, false},
+		{"what the kernel tells of itself", mount("/sys/class/net", true), false, false},
+		{"the kernel's settings", mount("/sys/kernel", false), true, false},
+		{"all of /proc", proc(false), true, false},
+		{"all of /proc, as a user of its own", proc(true), false, false},
 	}
 	for _, tt := range tests {
 		got := judge(&tt.spec)
