@@ -90,6 +90,13 @@ func (w *world) absent(t *testing.T) {
 			t.Errorf("%s, without an agent: %s", name, got)
 		}
 	}
+	waiting := w.probe("waiting", "loop", enrolled)
+	waiting.annotations = `required-plugins.noderesource.dev: "[ sluice ]"`
+	w.apply(t, waiting.yaml())
+	t.Log(w.until(t, "a pod that asks for it waits", 30*time.Second, func() (string, bool) {
+		out, _ := w.try("-n", "agents", "get", "pod", "waiting", "-o", "jsonpath={.status.containerStatuses[0].state.waiting.message}")
+		return out, strings.Contains(out, `required plugin "sluice" not present`)
+	}))
 	patch("null")
 	w.rollout(t)
 	for name, want := range map[string]string{"early": "refused\nsluice\n", "early-free": "refused\ndatabase\n"} {
@@ -97,6 +104,9 @@ func (w *world) absent(t *testing.T) {
 			out, _ := w.try("-n", "agents", "logs", name)
 			return out, out == want
 		})
+	}
+	if got := w.logs(t, "waiting", "\n"); got != "sluice\n" {
+		t.Errorf("a pod that waited for an agent: %s", got)
 	}
 }
 

@@ -59,6 +59,8 @@ func (w *world) why(t *testing.T) {
 		logs, _ := w.try("-n", "sluice-system", "logs", "-l", "app.kubernetes.io/name=sluice", "--tail=40", "--prefix", flag)
 		t.Log("\n" + logs)
 	}
+	logs, _ := w.try("-n", "db", "logs", "pg", "--tail=20")
+	t.Log("\n" + logs)
 	agents, _ := w.try("-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice", "-o", "jsonpath={.items[*].metadata.name}")
 	for _, name := range strings.Fields(agents) {
 		metrics, _ := w.try("get", "--raw", "/api/v1/namespaces/sluice-system/pods/"+name+":9467/proxy/metrics")

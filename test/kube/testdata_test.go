@@ -28,7 +28,7 @@ spec:
   nodeName: n1
   containers:
   - {name: pg, image: db.test/postgres:15, imagePullPolicy: Never, env: [{name: POSTGRES_PASSWORD, value: superuser}],
-     readinessProbe: {exec: {command: [pg_isready, -h, 127.0.0.1]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 60}}
+     startupProbe: {exec: {command: [pg_isready, -h, 127.0.0.1]}, periodSeconds: 1, timeoutSeconds: 60, failureThreshold: 600}}
 ---
 apiVersion: v1
 kind: Service

@@ -75,7 +75,11 @@ func (w *world) until(t *testing.T, what string, within time.Duration, get func(
 	t.Helper()
 	last := ""
 	within *= time.Duration(w.slow)
-	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(200 * time.Millisecond) {
+	every := 200 * time.Millisecond
+	if w.slow > 1 {
+		every = 4 * time.Second // kubectl takes that long there, and what is waited for needs the time
+	}
+	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(every) {
 		var ok bool
 		if last, ok = get(); ok {
 			return last
