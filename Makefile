@@ -63,7 +63,7 @@ bench: build ## Compare with direct, PgBouncer and a bare relay; writes out/benc
 conformance: build ## Suites of drivers and of PostgreSQL itself, direct and through Sluice (root)
 	@scripts/setup.sh test
 	$(GO) run ./test/conformance
-test-kernels: ## The redirect tests on other kernels, in virtual machines (root)
+test-kernels: ## The redirect's and daemons' tests on other kernels, in virtual machines (root)
 	@scripts/setup.sh kernels
 	@test/kernels/run-all.sh
 manifests: ## Render the chart as plain manifests, agent/chart/manifests

@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -13,6 +14,13 @@ import (
 	"sluicegate.io/sluice/agent/enroll"
 	"sluicegate.io/sluice/test/sluicetest"
 )
+
+// slow is how many times longer than usual things take, as on an emulated machine:
+// SLUICETEST_SLOW.
+var slow = func() int {
+	n, _ := strconv.Atoi(os.Getenv("SLUICETEST_SLOW"))
+	return max(n, 1)
+}()
 
 // ground is where the daemons of a test run: a folder, a name for cgroups and pins, and a
 // configuration.

@@ -3,6 +3,7 @@ package e2e_test
 import (
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -40,7 +41,7 @@ func TestSuccession(t *testing.T) {
 	last := g.start(t)
 	eventually(t, "the first agent serves", func() bool { return strings.Contains(last.log(), "msg=ready") })
 	under := func(f func()) string {
-		load := exec.Command("python3", "-c", knocking, bot, port, "3")
+		load := exec.Command("python3", "-c", knocking, bot, port, strconv.Itoa(3*slow))
 		var out strings.Builder
 		load.Stdout, load.Stderr = &out, os.Stderr
 		if err := load.Start(); err != nil {
