@@ -1,9 +1,10 @@
 #!/bin/bash
 # kernels.sh [KVER...]: the test in a cluster on Debian's kernels of these series (default:
 # 6.1 and 6.12), each in a virtual machine that holds both nodes; a line for each. Without KVM
-# everything takes about ten times as long: waits are longer and pods fewer, by KUBE_SLOW, and
-# it is 45 minutes a kernel. KUBE_PARTS, a regular expression, leaves out all parts but the
-# first, the last, and those that match it. prepare.sh comes before it.
+# everything takes at least ten times as long: waits are longer and pods fewer, by KUBE_SLOW, and
+# it is 45 minutes a kernel at best; where memory is slow, the cluster alone took 20 to start.
+# KUBE_PARTS, a regular expression, leaves out all parts but the first, the last, and those
+# that match it. prepare.sh comes before it.
 set -euo pipefail
 cd "$(dirname "$0")"
 guest=$(readlink -f ../kernels)
