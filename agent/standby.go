@@ -69,8 +69,9 @@ func (r *redirector) standBy(ctx context.Context) error {
 // that it waits for goes on to accept until it has.
 const lineFile = "standby.lock"
 
-// takeOver is how long a listening agent waits for the next one to listen in its place.
-const takeOver = 10 * time.Second
+// takeOver is how long a listening agent waits for the next one to listen in its place: less
+// than a second, but on a machine that is busy. The chart leaves a pod time for it (sluice.grace).
+const takeOver = 30 * time.Second
 
 func (r *redirector) enterLine() (err error) {
 	if err := os.MkdirAll(filepath.Dir(r.succession), 0o755); err != nil {

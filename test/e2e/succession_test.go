@@ -1,6 +1,8 @@
 package e2e_test
 
 import (
+	"bufio"
+	"io"
 	"os"
 	"os/exec"
 	"strconv"
@@ -9,11 +11,14 @@ import (
 	"time"
 )
 
-// knocking connects for some seconds from a cgroup, again and again, and says what it saw.
+// knocking connects for some seconds from a cgroup, again and again. It prints a line when it
+// begins to, and one of what it saw.
 const knocking = `import collections, os, socket, sys, time
-dir, port, end = sys.argv[1], int(sys.argv[2]), time.time() + float(sys.argv[3])
+dir, port = sys.argv[1], int(sys.argv[2])
 seen = collections.Counter()
 with open(dir + "/cgroup.procs", "w") as f: f.write(str(os.getpid()))
+print("begins", flush=True)
+end = time.time() + float(sys.argv[3])
 while time.time() < end:
     with socket.socket() as s:
         s.settimeout(10)
@@ -42,15 +47,23 @@ func TestSuccession(t *testing.T) {
 	eventually(t, "the first agent serves", func() bool { return strings.Contains(last.log(), "msg=ready") })
 	under := func(f func()) string {
 		load := exec.Command("python3", "-c", knocking, bot, port, strconv.Itoa(3*slow))
-		var out strings.Builder
-		load.Stdout, load.Stderr = &out, os.Stderr
+		load.Stderr = os.Stderr
+		pipe, err := load.StdoutPipe()
+		if err != nil {
+			t.Fatal(err)
+		}
 		if err := load.Start(); err != nil {
 			t.Fatal(err)
 		}
-		time.Sleep(500 * time.Millisecond)
+		out := bufio.NewReader(pipe)
+		if _, err := out.ReadString('\n'); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(500 * time.Millisecond * time.Duration(slow))
 		f()
+		saw, _ := io.ReadAll(out)
 		load.Wait()
-		return strings.TrimSpace(out.String())
+		return strings.TrimSpace(string(saw))
 	}
 	end := func(d *daemon) {
 		if err := d.stop(); err != nil {

@@ -18,7 +18,7 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{- define "sluice.grace" -}}
 {{- $drain := "20s" -}}
 {{- with .Values.agent.kubernetes }}{{ $drain = .drain | default "20s" }}{{ end -}}
-{{- if hasSuffix "m" $drain }}{{ add (mul (trimSuffix "m" $drain | int) 60) 15 }}{{ else }}{{ add (trimSuffix "s" $drain | int) 15 }}{{ end -}}
+{{- if hasSuffix "m" $drain }}{{ add (mul (trimSuffix "m" $drain | int) 60) 35 }}{{ else }}{{ add (trimSuffix "s" $drain | int) 35 }}{{ end -}}
 {{- end }}
 
 {{/* What a container of ours may do and see. Each capability has its reason in docs/kubernetes.md. */}}
