@@ -1,9 +1,9 @@
 #!/bin/bash
 # run-all.sh [KVER...]: runs the tests of package redirect, and those of test/e2e that start
 # daemons one after the other, on Debian's kernels of these series, each in a virtual machine
-# (default: 5.10, 6.1, 6.12 and the newest there is), and prints a line for each. The programs must pass every verifier, and no test may be
-# skipped that the kernel could run. Without KVM the counts of long loops are divided by
-# ten (SLUICETEST_DIVIDE): it takes 1 to 8 minutes a kernel then. A kernel before 5.15 must
+# (default: 5.10, 6.1, 6.12 and the newest there is), and prints a line for each. The programs
+# must pass every verifier, and no test may be skipped that the kernel could run. Without KVM the counts of long loops are divided by
+# ten (SLUICETEST_DIVIDE): it takes up to 11 minutes a kernel then. A kernel before 5.15 must
 # be refused: by doctor with exit status 1, and by exec and agent with a sentence, leaving
 # nothing behind. It needs root, qemu and a Debian mirror.
 . "$(dirname "$0")/lib.sh"
