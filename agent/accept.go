@@ -86,7 +86,7 @@ var (
 )
 
 // firstProxy is how long connections wait for the first proxy to come up.
-const firstProxy = 5 * time.Second
+const firstProxy = 15 * time.Second
 
 // firstHub returns the hub of the proxy that runs, nil if none does. Listeners may be there
 // a moment before the first one is.

@@ -114,8 +114,11 @@ func (r *redirector) leave() {
 		if err := r.kernel.Yield(); err != nil {
 			r.log.Warn("connections are refused until the next agent runs", "error", err)
 		} else {
-			for !r.set.Replaced() && time.Since(began) < takeOver {
-				time.Sleep(standbyEvery)
+			// A handshake that began before gets to the queue a moment later.
+			for looks := 0; looks < 5 && time.Since(began) < takeOver; time.Sleep(standbyEvery) {
+				if looks++; !r.set.Replaced() {
+					looks = 0
+				}
 			}
 			if after := time.Since(began).Round(time.Millisecond); r.set.Replaced() {
 				r.log.Info("the next agent has taken over", "after", after)

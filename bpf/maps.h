@@ -15,8 +15,6 @@ volatile const __be32 redirect_net;   /* 127.x.0.0 */
 volatile const __u16 redirect_port;   /* host order */
 volatile const __u64 parent_id;       /* cgroup that the programs sit on */
 volatile const __u32 parent_level;    /* its depth; the root has 0 */
-volatile const __u64 agent_id;        /* cgroup of the agent */
-volatile const __u32 agent_level;
 volatile const __u8 pass_strangers;   /* cgroups below the parent that are not enrolled */
 volatile const __u8 has_set_retval;   /* bpf_set_retval in connect hooks: 6.1 */
 volatile const __u8 has_pid;          /* bpf_get_current_pid_tgid in connect hooks */
@@ -88,6 +86,14 @@ struct {
 	__type(key, int);
 	__type(value, struct origin);
 } origins SEC(".maps");
+
+/* agents has the one that runs first, and those whose connections may not have ended yet. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, AGENTS);
+	__type(key, __u32);
+	__type(value, struct agent);
+} agents SEC(".maps");
 
 /* places are the network namespaces with a listener, by cookie. */
 struct {

@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type SluiceAgent struct {
+	_     structs.HostLayout
+	Id    uint64
+	Level uint32
+	Pad   uint32
+}
+
 type SluiceCounter uint32
 
 const (
@@ -172,6 +179,7 @@ type SluiceWorkload struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	SluiceMapAgents           = "agents"
 	SluiceMapCounters         = "counters"
 	SluiceMapEndpoints        = "endpoints"
 	SluiceMapExpectedNames    = "expected_names"
@@ -210,8 +218,6 @@ const (
 	SluiceProgSluiceUnix      = "sluice_unix"
 	SluiceProgSluiceUnixGuard = "sluice_unix_guard"
 	SluiceProgSluiceVeth      = "sluice_veth"
-	SluiceVarAgentId          = "agent_id"
-	SluiceVarAgentLevel       = "agent_level"
 	SluiceVarHasPid           = "has_pid"
 	SluiceVarHasSetRetval     = "has_set_retval"
 	SluiceVarHasTask          = "has_task"
@@ -298,6 +304,7 @@ type SluiceProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceMapSpecs struct {
+	Agents          *ebpf.MapSpec `ebpf:"agents"`
 	Counters        *ebpf.MapSpec `ebpf:"counters"`
 	Endpoints       *ebpf.MapSpec `ebpf:"endpoints"`
 	ExpectedNames   *ebpf.MapSpec `ebpf:"expected_names"`
@@ -321,8 +328,6 @@ type SluiceMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type SluiceVariableSpecs struct {
-	AgentId         *ebpf.VariableSpec `ebpf:"agent_id"`
-	AgentLevel      *ebpf.VariableSpec `ebpf:"agent_level"`
 	HasPid          *ebpf.VariableSpec `ebpf:"has_pid"`
 	HasSetRetval    *ebpf.VariableSpec `ebpf:"has_set_retval"`
 	HasTask         *ebpf.VariableSpec `ebpf:"has_task"`
@@ -360,6 +365,7 @@ func (o *SluiceObjects) Close() error {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluiceMaps struct {
+	Agents          *ebpf.Map `ebpf:"agents"`
 	Counters        *ebpf.Map `ebpf:"counters"`
 	Endpoints       *ebpf.Map `ebpf:"endpoints"`
 	ExpectedNames   *ebpf.Map `ebpf:"expected_names"`
@@ -381,6 +387,7 @@ type SluiceMaps struct {
 
 func (m *SluiceMaps) Close() error {
 	return _SluiceClose(
+		m.Agents,
 		m.Counters,
 		m.Endpoints,
 		m.ExpectedNames,
@@ -405,8 +412,6 @@ func (m *SluiceMaps) Close() error {
 //
 // It can be passed to LoadSluiceObjects or ebpf.CollectionSpec.LoadAndAssign.
 type SluiceVariables struct {
-	AgentId         *ebpf.Variable `ebpf:"agent_id"`
-	AgentLevel      *ebpf.Variable `ebpf:"agent_level"`
 	HasPid          *ebpf.Variable `ebpf:"has_pid"`
 	HasSetRetval    *ebpf.Variable `ebpf:"has_set_retval"`
 	HasTask         *ebpf.Variable `ebpf:"has_task"`

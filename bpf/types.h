@@ -139,6 +139,16 @@ struct unix_proxy {
 	__u8 name[24];
 };
 
+/* How many agents may have connections to endpoints: one, and those that it takes over from. */
+#define AGENTS 4
+
+/* An agent is the cgroup in which one runs; no id: none. */
+struct agent {
+	__u64 id;
+	__u32 level; /* its depth; the root has 0 */
+	__u32 pad;
+};
+
 /* A setting is kept for the agent that adopts; programs have it as constants. */
 struct setting {
 	__u64 parent;

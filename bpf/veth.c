@@ -6,7 +6,7 @@
 // agent's: AF_PACKET frames and forwarded packets pass no hook of a socket.
 //
 //   Hook     tcx ingress (6.6), else clsact ingress, of the host's end of a veth
-//   Reads    endpoints
+//   Reads    endpoints, agents
 //   Verdict  TC_ACT_UNSPEC (go on with what else is attached), TC_ACT_SHOT
 //
 // Packets without a full socket, such as the last ACK of a closed connection of the
@@ -18,6 +18,21 @@
 #define TC_ACT_UNSPEC (-1)
 #define TC_ACT_SHOT 2
 #define ETH_HLEN 14
+
+/* by_agent tells if the socket of a packet belongs to an agent. */
+static __always_inline int by_agent(struct __sk_buff *skb)
+{
+	for (__u32 i = 0; i < AGENTS; i++) {
+		__u32 slot = i;
+		struct agent *agent = bpf_map_lookup_elem(&agents, &slot);
+
+		if (!agent || !agent->id)
+			break;
+		if (bpf_skb_ancestor_cgroup_id(skb, agent->level) == agent->id)
+			return 1;
+	}
+	return 0;
+}
 
 SEC("tc")
 int sluice_veth(struct __sk_buff *skb)
@@ -41,7 +56,7 @@ int sluice_veth(struct __sk_buff *skb)
 		return TC_ACT_UNSPEC;
 	if (packet == PACKET_OTHER || (packet == PACKET_TO && !captured(&a, port)))
 		return TC_ACT_UNSPEC;
-	if (bpf_skb_ancestor_cgroup_id(skb, agent_level) == agent_id)
+	if (by_agent(skb))
 		return TC_ACT_UNSPEC;
 	count(COUNT_DROPPED_VETH);
 	return TC_ACT_SHOT;

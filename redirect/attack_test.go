@@ -225,7 +225,7 @@ func TestAccepted(t *testing.T) {
 func TestStoppedAgent(t *testing.T) {
 	w := newWorld(t, func(o *redirect.Options) { o.Backlog = 256 })
 	must(t, w.kernel.Close())
-	agent := startAgent(t, w)
+	agent := startAgent(t, w, "")
 	p := w.worker(processOptions{})
 	if got := p.do("connect", db4); !like(got, "PROXY*") {
 		t.Fatal(got)

@@ -28,6 +28,16 @@ func (k *Kernel) RedirectAddress() netip.AddrPort {
 	return netip.AddrPortFrom(netip.AddrFrom4(a), k.setting.Port)
 }
 
+// Agents has the cgroups of agents whose connections to endpoints are let through.
+func (k *Kernel) Agents() ([]uint64, error) {
+	all, err := k.agents()
+	ids := make([]uint64, len(all))
+	for i, a := range all {
+		ids[i] = a.Id
+	}
+	return ids, err
+}
+
 // Detach removes one pin, as somebody with access to the bpffs could.
 func (k *Kernel) LinkPin(name string) string { return k.pins.link(name) }
 

@@ -74,6 +74,9 @@ func (k *Kernel) install() error {
 	if err := k.load(); err != nil {
 		return err
 	}
+	if err := k.admitAgent(); err != nil {
+		return err
+	}
 	// The names that a dead agent listened on are anybody's now.
 	if err := replace(k.maps[bpf.SluiceMapUnixProxies], map[bpf.SluiceUnixPlace]bool{}); err != nil {
 		return fmt.Errorf("forget old listeners: %w", err)
@@ -152,6 +155,46 @@ func cgroupOf(l link.Link) (uint64, error) {
 		return 0, errors.New("not a link to a cgroup")
 	}
 	return c.CgroupId, nil
+}
+
+// admitAgent has the guards of veths let the connections of this agent to endpoints through.
+// What those that it takes over from have open goes on until they end.
+func (k *Kernel) admitAgent() error {
+	before, err := k.agents()
+	if err != nil {
+		return fmt.Errorf("agents: %w", err)
+	}
+	m := k.maps[bpf.SluiceMapAgents]
+	all := []bpf.SluiceAgent{{Id: k.agent.id, Level: k.agent.level}}
+	for _, a := range before {
+		if _, err := pathOf(k.agent.root, a.Id); err == nil && a.Id != k.agent.id && len(all) < int(m.MaxEntries()) {
+			all = append(all, a)
+		}
+	}
+	// From the last to the first, so that none is missing meanwhile.
+	for slot := m.MaxEntries(); slot > 0; slot-- {
+		var a bpf.SluiceAgent
+		if int(slot) <= len(all) {
+			a = all[slot-1]
+		}
+		if err := m.Put(slot-1, &a); err != nil {
+			return fmt.Errorf("agents: %w", err)
+		}
+	}
+	return nil
+}
+
+// agents are those that were admitted, the last one first.
+func (k *Kernel) agents() (all []bpf.SluiceAgent, err error) {
+	m := k.maps[bpf.SluiceMapAgents]
+	for slot := range m.MaxEntries() {
+		var a bpf.SluiceAgent
+		if err := m.Lookup(slot, &a); err != nil || a.Id == 0 {
+			return all, err
+		}
+		all = append(all, a)
+	}
+	return all, nil
 }
 
 // adoptable removes what is pinned for a parent that is gone, and refuses what is
@@ -262,8 +305,6 @@ func (k *Kernel) constants() error {
 		bpf.SluiceVarRedirectPort:  k.setting.Port,
 		bpf.SluiceVarParentId:      k.parent.id,
 		bpf.SluiceVarParentLevel:   k.parent.level,
-		bpf.SluiceVarAgentId:       k.agent.id,
-		bpf.SluiceVarAgentLevel:    k.agent.level,
 		bpf.SluiceVarPassStrangers: flag(k.options.PassStrangers),
 		bpf.SluiceVarHasSetRetval:  flag(hasHelper(asm.FnSetRetval)),
 		bpf.SluiceVarHasPid:        flag(hasHelper(asm.FnGetCurrentPidTgid)),

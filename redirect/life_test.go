@@ -29,7 +29,7 @@ func waitable(fd int) int {
 func TestKilledAgent(t *testing.T) {
 	w := newWorld(t)
 	must(t, w.kernel.Close())
-	agent := startAgent(t, w)
+	agent := startAgent(t, w, "")
 	p := w.worker(processOptions{})
 	out := w.worker(processOptions{cgroup: w.outside, root: true})
 	if got := p.do("connect", db4); !like(got, "PROXY*") {
@@ -53,7 +53,7 @@ func TestKilledAgent(t *testing.T) {
 		t.Errorf("squatter: %s", squatted)
 	}
 	time.Sleep(300 * time.Millisecond)
-	startAgent(t, w)
+	startAgent(t, w, "")
 	got := <-done
 	if strings.Contains(got, "DB") || !strings.Contains(got, "PROXY") || !strings.Contains(got, "ECONNREFUSED") {
 		t.Errorf("under load: %s", got)
@@ -101,7 +101,7 @@ func TestYield(t *testing.T) {
 	if w.listener.Replaced() {
 		t.Error("replaced by nobody, after it has yielded")
 	}
-	startAgent(t, next)
+	startAgent(t, next, "")
 	for began := time.Now(); !w.listener.Replaced(); time.Sleep(time.Millisecond) {
 		if time.Since(began) > 5*time.Second {
 			t.Fatal("not replaced")
@@ -115,6 +115,52 @@ func TestYield(t *testing.T) {
 	}
 	if got := p.do("connect", db4); !like(got, "PROXY*") {
 		t.Errorf("by the next agent: %s", got)
+	}
+}
+
+// TestYieldedConnections has connections of agents to a database when others, in cgroups
+// of their own, take over: the guards of veths let each agent's through.
+func TestYieldedConnections(t *testing.T) {
+	w := newWorld(t)
+	if names, err := w.kernel.GuardVeths(w.wl); err != nil || len(names) != 1 {
+		t.Fatalf("guarded %v, %v", names, err)
+	}
+	serveEcho(t, w.db, closed4)
+	open, err := redirect.Dial(t.Context(), w.wl, addr(closed4))
+	must(t, err)
+	open = waitable(open)
+	defer unix.Close(open)
+	echo := func(when string) {
+		t.Helper()
+		unix.Write(open, []byte(when))
+		if got := greeting(open); got != when {
+			t.Errorf("%s: a connection of the first agent: %q", when, got)
+		}
+	}
+	echo("before")
+	must(t, w.kernel.Yield())
+	// Each agent that is killed leaves its cgroup; the fourth takes over from the third at the
+	// depth of another class of pods.
+	for _, name := range []string{"second", "third", "class/fourth"} {
+		next := &world{t: t, wl: w.wl, options: w.options}
+		next.options.AgentCgroup = filepath.Dir(w.options.AgentCgroup) + "/" + name
+		must(t, os.MkdirAll(next.options.AgentCgroup, 0o755))
+		agent := startAgent(t, next, db4)
+		if name == "second" {
+			must(t, w.kernel.Close())
+		}
+		echo(name)
+		agent.Process.Kill()
+		agent.Wait()
+		removeCgroup(next.options.AgentCgroup)
+	}
+	removeCgroup(filepath.Dir(w.options.AgentCgroup) + "/class")
+	k, err := redirect.Open(w.options)
+	must(t, err)
+	t.Cleanup(func() { k.Remove() })
+	echo("again the first")
+	if got, err := k.Agents(); err != nil || len(got) != 1 || got[0] != cgroupID(t, w.options.AgentCgroup) {
+		t.Errorf("agents: %v, %v", got, err)
 	}
 }
 

@@ -3,6 +3,7 @@ package redirect_test
 import (
 	"context"
 	"fmt"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -182,6 +183,25 @@ func wire(t testing.TB, name string, net, host int) {
 		must(t, netlink.AddrAdd(l, addr))
 	}
 	must(t, netlink.LinkSetUp(l))
+}
+
+// serveEcho answers one connection with what it sends.
+func serveEcho(t testing.TB, netns *os.File, at string) {
+	t.Helper()
+	var l net.Listener
+	within(t, netns, func() (err error) {
+		l, err = net.Listen("tcp", at)
+		return err
+	})
+	t.Cleanup(func() { l.Close() })
+	go func() {
+		c, err := l.Accept()
+		if err != nil {
+			return
+		}
+		t.Cleanup(func() { c.Close() })
+		io.Copy(c, c)
+	}()
 }
 
 // serveDB greets with DB.

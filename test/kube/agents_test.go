@@ -132,7 +132,7 @@ func (w *world) withoutNRI(t *testing.T) {
 }
 
 func (w *world) rolling(t *testing.T) {
-	load := w.psql("load", "", `ok=0; lost=0; i=0; while [ $i -lt 150 ]; do i=$((i+1)); if [ "$(psql URL -tAc "select ssn from customers where id = 1" 2>/dev/null)" = "***6789" ]; then ok=$((ok+1)); else lost=$((lost+1)); fi; sleep 0.1; done; echo "short: $ok served, $lost refused"; sleep 1000`)
+	load := w.psql("load", "", `ok=0; lost=0; i=0; while [ $i -lt 150 ]; do i=$((i+1)); read began _ </proc/uptime; got=$(psql URL -tAc "select ssn from customers where id = 1" 2>&1); if [ "$got" = "***6789" ]; then ok=$((ok+1)); else lost=$((lost+1)); read ended _ </proc/uptime; echo "from $began to $ended: $got"; fi; sleep 0.1; done; echo "short: $ok served, $lost refused"; sleep 1000`)
 	long := w.psql("long", "", `psql URL -c "begin" -c "select count(*) from customers" -c "\! sleep `+strconv.Itoa(5+5*w.slow)+`" -c "select 'survived' from customers where id = 1" 2>&1; echo end; sleep 1000`)
 	w.apply(t, load.yaml())
 	w.apply(t, long.yaml())
