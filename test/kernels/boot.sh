@@ -1,5 +1,5 @@
 #!/bin/bash
-# boot.sh KVER [--share DIR]... [--memory MIB] [--timeout SECONDS] -- COMMAND...
+# boot.sh KVER [--share DIR]... [--memory MIB] [--timeout SECONDS] [--nic TAP] -- COMMAND...
 #
 # Boots a kernel that fetch.sh got and runs COMMAND in it as root, in this directory and
 # with this PATH. The guest's root is this machine's, read-only below a layer in memory:
@@ -9,9 +9,9 @@
 # KERNEL_ACCEL=kvm or tcg overrides the choice of accelerator, KERNEL_LOG=FILE keeps the console.
 . "$(dirname "$0")/lib.sh"
 
-usage() { fail "usage: boot.sh KVER [--share DIR]... [--memory MIB] [--timeout SECONDS] -- COMMAND..."; }
+usage() { fail "usage: boot.sh KVER [--share DIR]... [--memory MIB] [--timeout SECONDS] [--nic TAP] -- COMMAND..."; }
 [ $# -gt 1 ] || usage
-series=$1 shares=() memory=2048 limit=600
+series=$1 shares=() nic=() memory=2048 limit=600
 shift
 while [ "${1---}" != -- ]; do
 	[ $# -gt 1 ] || usage
@@ -19,6 +19,7 @@ while [ "${1---}" != -- ]; do
 	--share) [ -d "$2" ] || fail "--share $2: no such directory"; shares+=("$(readlink -f "$2")") ;;
 	--memory) memory=$2 ;;
 	--timeout) limit=$2 ;;
+	--nic) nic=(-netdev "tap,id=nic,ifname=$2,script=no,downscript=no" -device virtio-net-pci,netdev=nic,romfile=) ;;
 	*) usage ;;
 	esac
 	shift 2
@@ -86,7 +87,7 @@ console=${KERNEL_LOG:-$exchange/console}
 # If this shell is killed, the guest goes with it.
 setpriv --pdeathsig TERM timeout --foreground "$limit" qemu-system-x86_64 -M q35,memory-backend=memory "${accel[@]}" -smp 2 -m "$memory" \
 	-object "memory-backend-memfd,id=memory,size=${memory}M,share=on" \
-	-nodefaults -no-user-config -display none -no-reboot \
+	-nodefaults -no-user-config -display none -no-reboot "${nic[@]}" \
 	-chardev "socket,id=fs,path=$exchange/fs" -device vhost-user-fs-pci,chardev=fs,tag=host \
 	-chardev "file,id=console,path=$console" -serial chardev:console \
 	-chardev stdio,id=output,signal=off -serial chardev:output \

@@ -11,18 +11,24 @@ import (
 
 // What becomes of pods when agents, runtimes and the chart come and go.
 
-func (w *world) killed(t *testing.T) {
+// enrolledLoop makes a pod that connects again and again, if there is none yet.
+func (w *world) enrolledLoop(t *testing.T) {
+	t.Helper()
 	p := w.probe("enrolled", "loop", enrolled)
 	p.node = "n1"
 	w.apply(t, p.yaml())
+	w.logs(t, "enrolled", "sluice")
+}
+
+func (w *world) killed(t *testing.T) {
+	w.enrolledLoop(t)
 	q := w.probe("free", "loop", "")
 	q.node = "n1"
 	w.apply(t, q.yaml())
-	w.logs(t, "enrolled", "sluice")
 	w.logs(t, "free", "database")
-	pid := w.must(t, "", "pgrep", "-of", "^/usr/bin/sluice agent --config /etc/sluice")
-	w.must(t, "", "kill", "-9", strings.TrimSpace(pid))
-	w.must(t, "", "sh", "-c", "pkill -9 -f '^/usr/bin/sluice agent --config /etc/sluice' || true") // that of n2 too
+	pid := w.machine(t, "pgrep", "-of", "^/usr/bin/sluice agent --config /etc/sluice")
+	w.machine(t, "kill", "-9", strings.TrimSpace(pid))
+	w.machine(t, "sh", "-c", "pkill -9 -f '^/usr/bin/sluice agent --config /etc/sluice' || true") // that of n2 too
 	w.logs(t, "enrolled", "refused")
 	got := w.until(t, "a new agent serves", 60*time.Second, func() (string, bool) {
 		out, _ := w.try("-n", "agents", "logs", "enrolled")
@@ -154,11 +160,12 @@ func (w *world) rolling(t *testing.T) {
 }
 
 func (w *world) uninstall(t *testing.T) {
-	if out, err := w.node(t, "n1", w.helm, "uninstall", "sluice", "-n", "sluice-system", "--timeout", w.seconds(180)); err != nil {
+	w.enrolledLoop(t)
+	if out, err := w.control(w.helm, "uninstall", "sluice", "-n", "sluice-system", "--timeout", w.seconds(180)); err != nil {
 		pods, _ := w.try("-n", "sluice-system", "get", "pods", "-o", "wide")
 		t.Fatalf("helm uninstall: %v\n%s%s", err, out, pods)
 	}
-	if n := programs(t) - w.before; n > 0 {
+	if n := w.programs(t) - w.before; n > 0 {
 		t.Errorf("%d programs are left in the kernel", n)
 	}
 	for _, node := range []string{"n1", "n2"} {

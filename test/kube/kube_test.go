@@ -55,14 +55,16 @@ func TestKubernetes(t *testing.T) {
 func (w *world) why(t *testing.T) {
 	pods, _ := w.try("get", "pods", "-A", "-o", "wide")
 	t.Log("\n" + pods)
-	for _, flag := range []string{"--previous=false", "--previous=true"} {
-		logs, _ := w.try("-n", "sluice-system", "logs", "-l", "app.kubernetes.io/name=sluice", "--tail=40", "--prefix", flag)
-		t.Log("\n" + logs)
-	}
+	events, _ := w.try("-n", "sluice-system", "get", "events", "--sort-by=.lastTimestamp", "--field-selector=type!=Normal")
+	t.Log("\n" + events)
 	logs, _ := w.try("-n", "db", "logs", "pg", "--tail=20")
 	t.Log("\n" + logs)
 	agents, _ := w.try("-n", "sluice-system", "get", "pods", "-l", "app.kubernetes.io/name=sluice", "-o", "jsonpath={.items[*].metadata.name}")
 	for _, name := range strings.Fields(agents) {
+		for _, flag := range []string{"--previous=true", "--previous=false"} {
+			logs, _ := w.try("-n", "sluice-system", "logs", name, "--tail=40", flag)
+			t.Log(name + " " + flag + "\n" + logs)
+		}
 		metrics, _ := w.try("get", "--raw", "/api/v1/namespaces/sluice-system/pods/"+name+":9467/proxy/metrics")
 		for line := range strings.Lines(metrics) {
 			if strings.HasPrefix(line, "sluice_connects_refused_total{") && !strings.HasSuffix(line, " 0\n") {
@@ -87,20 +89,25 @@ func start(t *testing.T) *world {
 	if dir == "" {
 		t.Fatal("KUBE_DIR is not set: run make test-kube")
 	}
-	w.helm = filepath.Join(dir, "helm")
-	if _, err := os.Stat(w.helm); err != nil {
-		t.Fatalf("%v: run make test-kube", err)
+	w.helm, w.counter = filepath.Join(dir, "helm"), filepath.Join(dir, "programs")
+	for _, path := range []string{w.helm, w.counter} {
+		if _, err := os.Stat(path); err != nil {
+			t.Fatalf("%v: run make test-kube", err)
+		}
 	}
-	w.before = programs(t)
 	t.Cleanup(func() {
 		if os.Getenv("KUBE_KEEP") == "" {
 			w.must(t, "", filepath.Join(w.kit, "down.sh"))
-			if after := programs(t); after > w.before {
+			if os.Getenv("KUBE_KERNEL") != "" {
+				return // the kernel is gone, too
+			}
+			if after := w.programs(t); after > w.before {
 				t.Errorf("%d programs of Sluice are left in the kernel", after-w.before)
 			}
 		}
 	})
-	t.Log(w.must(t, "", "env", "KUBE_NODES=2", filepath.Join(w.kit, "up.sh")))
+	t.Log(w.must(t, "", "env", "KUBE_NODES=2", filepath.Join(w.kit, "up.sh")), "on Linux ", w.machine(t, "uname", "-r"))
+	w.before = w.programs(t)
 	w.must(t, "", filepath.Join(w.kit, "load.sh"), filepath.Join(tree, "out/sluice-image.tar"))
 	w.apply(t, database)
 	w.db = "10.96.77.7:5432"
@@ -138,8 +145,8 @@ agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: 
 `, 10+5*w.slow, kubernetes), 0o644); err != nil {
 		t.Fatal(err)
 	}
-	args := []string{w.helm, "upgrade", "--install", "sluice", filepath.Join(w.tree, "agent/chart"), "-n", "sluice-system", "--create-namespace", "-f", values}
-	if out, err := w.node(t, "n1", args...); err != nil {
+	args := []string{"upgrade", "--install", "sluice", filepath.Join(w.tree, "agent/chart"), "-n", "sluice-system", "--create-namespace", "-f", values}
+	if out, err := w.control(append([]string{w.helm}, args...)...); err != nil {
 		t.Fatalf("helm upgrade: %v\n%s", err, out)
 	}
 }

@@ -4,26 +4,24 @@ package kube_test
 
 import (
 	"bytes"
-	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
-
-	"github.com/cilium/ebpf"
 )
 
 // world is a cluster with the chart in it.
 type world struct {
-	t    *testing.T
-	kit  string
-	helm string
-	tree string // of the repository
-	db   string // address of the database
-	slow int    // how many times longer than usual things take: KUBE_SLOW
+	t       *testing.T
+	kit     string
+	helm    string
+	counter string // of programs: the command beside this test
+	tree    string // of the repository
+	db      string // address of the database
+	slow    int    // how many times longer than usual things take: KUBE_SLOW
 
 	before int // programs in the kernel: of others
 }
@@ -62,6 +60,17 @@ func (w *world) apply(t *testing.T, yaml string) {
 	w.must(t, yaml, filepath.Join(w.kit, "kubectl.sh"), "apply", "-f", "-")
 }
 
+// machine runs a command on the machine that holds the nodes.
+func (w *world) machine(t *testing.T, argv ...string) string {
+	t.Helper()
+	return w.must(t, "", append([]string{filepath.Join(w.kit, "machine.sh")}, argv...)...)
+}
+
+// control runs a command where the API server is reached.
+func (w *world) control(argv ...string) (string, error) {
+	return w.run("", append([]string{filepath.Join(w.kit, "exec.sh")}, argv...)...)
+}
+
 // node runs a command in the namespaces of a node.
 func (w *world) node(t *testing.T, name string, argv ...string) (string, error) {
 	return w.run("", append([]string{"env", "NODE=" + name, filepath.Join(w.kit, "exec.sh")}, argv...)...)
@@ -77,7 +86,7 @@ func (w *world) until(t *testing.T, what string, within time.Duration, get func(
 	within *= time.Duration(w.slow)
 	every := 200 * time.Millisecond
 	if w.slow > 1 {
-		every = 4 * time.Second // kubectl takes that long there, and what is waited for needs the time
+		every = 2 * time.Second // what is waited for needs the time
 	}
 	for deadline := time.Now().Add(within); time.Now().Before(deadline); time.Sleep(every) {
 		var ok bool
@@ -168,25 +177,12 @@ func (w *world) psql(name, account, script string) pod {
 		command: []string{"/bin/sh", "-c", strings.ReplaceAll(script, "URL", "postgres://shop:placeholder@"+w.db+"/postgres")}}
 }
 
-// programs counts the BPF programs of Sluice in this machine's kernel.
-func programs(t *testing.T) int {
+// programs counts the BPF programs of Sluice in the nodes' kernel.
+func (w *world) programs(t *testing.T) int {
 	t.Helper()
-	n := 0
-	var id ebpf.ProgramID
-	for {
-		var err error
-		if id, err = ebpf.ProgramGetNextID(id); errors.Is(err, os.ErrNotExist) {
-			return n
-		} else if err != nil {
-			t.Fatal(err)
-		}
-		p, err := ebpf.NewProgramFromID(id)
-		if err != nil {
-			continue // it went away
-		}
-		if info, err := p.Info(); err == nil && strings.HasPrefix(info.Name, "sluice_") {
-			n++
-		}
-		p.Close()
+	n, err := strconv.Atoi(strings.TrimSpace(w.machine(t, w.counter)))
+	if err != nil {
+		t.Fatal(err)
 	}
+	return n
 }

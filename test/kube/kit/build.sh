@@ -35,7 +35,7 @@ for package in k8s.io/component-base/version k8s.io/client-go/pkg/version; do
 	version+=" -X $package.gitTreeState=clean -X $package.gitCommit=module -X $package.buildDate=1970-01-01T00:00:00Z"
 done
 
-for helper in image pause runcwrap probe; do
+for helper in far image pause runcwrap probe; do
 	build . "./cmd/$helper" "$helper" "$(stamp "cmd/$helper" go.mod)"
 done
 runtime=$(stamp runtime)

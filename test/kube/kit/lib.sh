@@ -3,6 +3,8 @@
 #   KUBE_DIR    where everything built and everything running lives (default: out/kube)
 #   KUBE_STATE  where what is running lives; not on an overlayfs (default: $KUBE_DIR/state)
 #   KUBE_NODES  1 or 2 (default: 1)
+#   KUBE_KERNEL series of the kernel that nodes run on, in a virtual machine that the kit
+#               beside this one boots (default: none, the nodes run here)
 #   KUBE_SLOW   how many times longer than usual to wait for things (default: 1)
 
 set -euo pipefail
@@ -12,6 +14,11 @@ mkdir -p "${KUBE_DIR:=out/kube}"
 KUBE_DIR=$(readlink -f "$KUBE_DIR")
 export KUBE_DIR
 bin=$KUBE_DIR/bin state=${KUBE_STATE:-$KUBE_DIR/state} logs=$KUBE_DIR/logs slow=${KUBE_SLOW:-1}
+
+# The control plane runs on the first node, or beside a virtual machine that holds the
+# nodes: what does not depend on the kernel is not emulated. In there, KUBE_GUEST is set.
+control=n1 api=10.99.0.1 far=10.99.0.200:7000
+[ -z "${KUBE_KERNEL-}${KUBE_GUEST-}" ] || control=n0 api=10.99.0.100
 
 fail() { echo "${0##*/}: $*" >&2; exit 1; }
 
@@ -42,14 +49,29 @@ node_pid() {
 	[ "$(start_time "$pid")" = "$started" ] && echo "$pid"
 }
 
+# guest_pid prints the pid of the virtual machine's process group; it fails if there is none.
+guest_pid() {
+	local pid started
+	read -r pid started 2>/dev/null <"$state/guest" || return 1
+	[ "$(start_time "$pid")" = "$started" ] && echo "$pid"
+}
+
 # When a process started: with its pid this names it for good.
 start_time() { sed 's/.*) //' "/proc/$1/stat" 2>/dev/null | cut -d' ' -f20 | grep .; }
+
+# on_machine COMMAND... replaces this shell with the command, run on the machine that holds
+# the nodes.
+on_machine() {
+	[ -n "${KUBE_KERNEL-}" ] || exec "$@"
+	exec nsenter -t "$(node_pid n0)" -n "$bin/far" run $far "$@"
+}
 
 # in_node NODE COMMAND... replaces this shell with the command, run in the node's
 # namespaces and cgroup, in the same working directory.
 in_node() {
 	local node=$1 pid
 	shift
+	[ -z "${KUBE_KERNEL-}" ] || [ "$node" = n0 ] || on_machine env NODE="$node" "$kit/exec.sh" "$@"
 	pid=$(node_pid "$node") || fail "node $node is not running: $kit/up.sh starts it"
 	echo $BASHPID >"$(cluster_cgroup)/$node/system/cgroup.procs"
 	exec nsenter -t "$pid" -m -n -p -u -i -C --wdns="$PWD" \
