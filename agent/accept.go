@@ -85,19 +85,17 @@ var (
 	resolveGrace = 2 * resolveTimeout
 )
 
-// firstProxy is how long connections wait for the first proxy to come up.
-const firstProxy = 15 * time.Second
-
 // firstHub returns the hub of the proxy that runs, nil if none does. Listeners may be there
 // a moment before the first one is.
 func (r *redirector) firstHub() *hub {
 	if h := r.hub.Load(); h != nil {
 		return h
 	}
-	late := time.NewTimer(firstProxy)
+	late := time.NewTimer(configTimeout)
 	defer late.Stop()
 	select {
 	case <-r.ready:
+	case <-r.ending:
 	case <-late.C:
 	}
 	return r.hub.Load()

@@ -97,7 +97,8 @@ func Run(ctx context.Context, o Options) error {
 		case <-ctx.Done():
 		}
 	})
-	err = r.run(ctx, endGrace)
+	r.grace = endGrace
+	err = r.run(ctx)
 	cancel(err)
 	r.handling.Wait()
 	return err

@@ -115,8 +115,9 @@ func Exec(ctx context.Context, o ExecOptions) (status int, err error) {
 	running, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer cancel()
 	ended := make(chan error, 1)
+	r.grace = execGrace
 	go func() {
-		err := r.run(running, execGrace)
+		err := r.run(running)
 		r.handling.Wait()
 		ended <- err
 	}()

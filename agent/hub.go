@@ -26,6 +26,9 @@ const (
 	maxAsked    = 512 // requests in work at once
 	dialTimeout = 20 * time.Second
 	askTimeout  = 20 * time.Second
+	// A proxy that starts, or takes a configuration, on a node that is busy. Connections wait
+	// for the first one meanwhile.
+	configTimeout = 2 * time.Minute
 	// A session dials once, and again for each cancel and for catalogs.
 	dialBurst, dialsPerSecond = 64, 8
 	// Each login takes one proof.
@@ -371,7 +374,7 @@ func (h *hub) configure(ctx context.Context, r *rules) error {
 	if err := h.conn.Send(&channel.Config{Generation: r.generation}, int(f.Fd())); err != nil {
 		return err
 	}
-	timeout := time.NewTimer(askTimeout)
+	timeout := time.NewTimer(configTimeout)
 	defer timeout.Stop()
 	for {
 		select {

@@ -6,7 +6,8 @@ import (
 	"time"
 )
 
-// endGrace is how long the sessions that began while the agent lingered may take to end.
+// endGrace is how long the sessions that began while the agent lingered may take to end,
+// unless another one takes over.
 const endGrace = 2 * time.Second
 
 // linger returns a context that outlives ctx until the connections that are open when ctx

@@ -85,8 +85,10 @@ type redirector struct {
 	// succession is the file that an agent holds which waits to take over from this one; "":
 	// there is none for what this one does.
 	succession string
+	grace      time.Duration // for what is open when the proxy is told to end; leave changes it before
 	serving    chan struct{} // closed when no other agent holds the kernel
 	ready      chan struct{} // closed when the first proxy is configured
+	ending     chan struct{} // closed when run ends what serves
 	once       sync.Once
 }
 
@@ -105,7 +107,7 @@ func newRedirector(o Options) (*redirector, error) {
 		return nil, errors.New("an agent needs root: it loads BPF programs and enters network namespaces")
 	}
 	r := &redirector{o: o, log: o.Log, started: time.Now(),
-		accepting: make(chan struct{}, maxAccepting), serving: make(chan struct{}), ready: make(chan struct{})}
+		accepting: make(chan struct{}, maxAccepting), serving: make(chan struct{}), ready: make(chan struct{}), ending: make(chan struct{})}
 	set, files, err := LoadConfig(o.Config)
 	if err != nil {
 		return nil, err
@@ -201,15 +203,15 @@ func (r *redirector) enroll() error {
 }
 
 // run serves with an opened kernel, which captures endpoints, until ctx is done. What is
-// open then may take grace to end. The caller waits for r.handling, of which some ends with
+// open then may take r.grace to end. The caller waits for r.handling, of which some ends with
 // the caller's own context.
-func (r *redirector) run(ctx context.Context, grace time.Duration) error {
+func (r *redirector) run(ctx context.Context) error {
 	all, ctx := errgroup.WithContext(ctx)
-	defer context.AfterFunc(ctx, func() { r.stopping.Store(true) })()
+	defer context.AfterFunc(ctx, func() { r.stopping.Store(true); close(r.ending) })()
 	// What serves connections ends last: another agent may be about to take over.
 	serving, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
-	all.Go(func() error { return r.supervise(serving, grace) })
+	all.Go(func() error { return r.supervise(serving) })
 	all.Go(func() error {
 		defer end()
 		g, ctx := errgroup.WithContext(ctx)

@@ -69,9 +69,17 @@ func (r *redirector) standBy(ctx context.Context) error {
 // that it waits for goes on to accept until it has.
 const lineFile = "standby.lock"
 
-// takeOver is how long a listening agent waits for the next one to listen in its place: less
-// than a second, but on a machine that is busy. The chart leaves a pod time for it (sluice.grace).
-const takeOver = 30 * time.Second
+const (
+	// takeOver is how long a listening agent waits for the next one to listen in its place:
+	// less than a second, but on a machine that is busy. Who waits goes on to serve.
+	takeOver = 2 * time.Minute
+
+	// takenGrace is how long the sessions that began while the agent lingered may take to end
+	// when another agent has taken over. They are not told of policies that change meanwhile.
+	takenGrace = 10 * time.Second
+
+	// The chart leaves a pod time for both (sluice.grace).
+)
 
 func (r *redirector) enterLine() (err error) {
 	if err := os.MkdirAll(filepath.Dir(r.succession), 0o755); err != nil {
@@ -121,6 +129,7 @@ func (r *redirector) leave() {
 				}
 			}
 			if after := time.Since(began).Round(time.Millisecond); r.set.Replaced() {
+				r.grace = takenGrace
 				r.log.Info("the next agent has taken over", "after", after)
 			} else {
 				r.log.Warn("the next agent does not listen everywhere yet: connections are refused until it does", "after", after)

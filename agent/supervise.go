@@ -23,13 +23,13 @@ const (
 	steady = 30 * time.Second
 )
 
-// supervise keeps a proxy running until ctx is done, then ends it within grace.
+// supervise keeps a proxy running until ctx is done, then ends it within r.grace.
 // While there is none, connections are accepted and dropped.
-func (r *redirector) supervise(ctx context.Context, grace time.Duration) error {
+func (r *redirector) supervise(ctx context.Context) error {
 	wait := backoffLeast
 	for {
 		began := time.Now()
-		err := r.proxy(ctx, grace)
+		err := r.proxy(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
@@ -54,7 +54,7 @@ func (r *redirector) supervise(ctx context.Context, grace time.Duration) error {
 }
 
 // proxy runs one proxy process to its end.
-func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
+func (r *redirector) proxy(ctx context.Context) error {
 	conn, theirs, err := channel.Pair()
 	if err != nil {
 		return err
@@ -96,8 +96,8 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 		select {
 		case <-ctx.Done():
 			r.hub.Store(nil)
-			h.send(&channel.Drain{Grace: grace})
-			timer := time.AfterFunc(grace+2*time.Second, func() { cmd.Process.Kill() })
+			h.send(&channel.Drain{Grace: r.grace})
+			timer := time.AfterFunc(r.grace+2*time.Second, func() { cmd.Process.Kill() })
 			defer timer.Stop()
 			err = <-serving
 		case err = <-serving:
@@ -107,12 +107,12 @@ func (r *redirector) proxy(ctx context.Context, grace time.Duration) error {
 	// It has closed the channel, or sent what is no message: it has no more to do.
 	cancel()
 	conn.Close()
-	return errors.Join(err, r.reap(cmd, grace))
+	return errors.Join(err, r.reap(cmd))
 }
 
 // reap waits for the process, and kills it if it does not end by itself.
-func (r *redirector) reap(cmd *exec.Cmd, grace time.Duration) error {
-	timer := time.AfterFunc(min(grace, 2*time.Second), func() { cmd.Process.Kill() })
+func (r *redirector) reap(cmd *exec.Cmd) error {
+	timer := time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
 	defer timer.Stop()
 	return cmd.Wait()
 }

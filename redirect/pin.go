@@ -14,8 +14,8 @@ import (
 )
 
 // layout is the version of what is pinned: it changes with any map of package bpf, but not
-// with one that is only added. An agent does not adopt another version; it installs its own beside it, which refuses
-// until everything is enrolled again, and then removes the old one.
+// with one that is only added. An agent does not adopt another version; it installs its own
+// beside it, which refuses until everything is enrolled again, and then removes the old one.
 const layout = "v3"
 
 // Pins is the directory of one installation on a bpffs.

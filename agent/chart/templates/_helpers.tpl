@@ -14,11 +14,11 @@ app.kubernetes.io/instance: {{ .Release.Name }}
 {{ .Values.image.repository }}:{{ .Values.image.tag | default .Chart.AppVersion }}
 {{- end }}
 
-{{/* How long a pod may take to end: sessions drain, then the redirection is let go. */}}
+{{/* How long a pod may take to end: sessions drain, then the next agent takes over (standby.go). */}}
 {{- define "sluice.grace" -}}
 {{- $drain := "20s" -}}
 {{- with .Values.agent.kubernetes }}{{ $drain = .drain | default "20s" }}{{ end -}}
-{{- if hasSuffix "m" $drain }}{{ add (mul (trimSuffix "m" $drain | int) 60) 35 }}{{ else }}{{ add (trimSuffix "s" $drain | int) 35 }}{{ end -}}
+{{- if hasSuffix "m" $drain }}{{ add (mul (trimSuffix "m" $drain | int) 60) 140 }}{{ else }}{{ add (trimSuffix "s" $drain | int) 140 }}{{ end -}}
 {{- end }}
 
 {{/* What a container of ours may do and see. Each capability has its reason in docs/kubernetes.md. */}}
