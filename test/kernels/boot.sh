@@ -3,7 +3,8 @@
 #
 # Boots a kernel that fetch.sh got and runs COMMAND in it as root, in this directory and
 # with this PATH. The guest's root is this machine's, read-only below a layer in memory:
-# every tool is there, and nothing written reaches the machine, except in DIRs. Standard
+# every tool is there, and nothing written reaches the machine, except in DIRs. With --nic it
+# has a network card at TAP, a device of the network namespace that this runs in. Standard
 # output is the command's output and errors; so is the exit status (125: the guest failed,
 # 124: out of time). Standard error ends with the kernel's version.
 # KERNEL_ACCEL=kvm or tcg overrides the choice of accelerator, KERNEL_LOG=FILE keeps the console.
