@@ -313,14 +313,16 @@ func TestNoRecordNoQuery(t *testing.T) {
 
 func TestTokens(t *testing.T) {
 	p := start(t)
-	expires := time.Now().Add(700 * time.Millisecond)
+	first := time.Now().Add(700 * time.Millisecond)
+	var expires atomic.Pointer[time.Time]
+	expires.Store(&first)
 	p.use(`  subjects: [{oidc: {issuer: "https://idp.example.com", groups: [support]}}]
   rules: [{name: read, effect: allow, actions: [select], on: [app.customers]}]
 `+believing, func(_ context.Context, raw string, _ *policy.Workload) (*policy.Token, error) {
 		if raw != "good" {
 			return nil, errors.New("token refused")
 		}
-		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Groups: []string{"support"}, Expires: expires}, nil
+		return &policy.Token{Issuer: "https://idp.example.com", Audience: []string{"sluice"}, Subject: "bot", Groups: []string{"support"}, Expires: *expires.Load()}, nil
 	})
 	p.conn.Token = true
 	if _, err := p.connect(); code(err) != "28000" {
@@ -338,12 +340,13 @@ func TestTokens(t *testing.T) {
 		t.Fatal(err)
 	}
 	p.red.token.Store(&forged)
-	time.Sleep(time.Until(expires) + 50*time.Millisecond)
+	time.Sleep(time.Until(first) + 50*time.Millisecond)
 	if _, err := one(c, text); code(err) != "28000" {
 		t.Errorf("after its end = %v, want 28000", err)
 	}
 	p.red.token.Store(&good)
-	expires = time.Now().Add(time.Hour)
+	later := time.Now().Add(time.Hour)
+	expires.Store(&later)
 	time.Sleep(2100 * time.Millisecond) // a refused token is not asked for at once again
 	if _, err := one(c, text); err != nil {
 		t.Errorf("with a fresh token: %v", err)
