@@ -25,6 +25,11 @@ func Run(ctx context.Context, o Options) error {
 		return err
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
+	defer func() {
+		if r.told != nil {
+			r.told.Close()
+		}
+	}()
 	defer r.handling.Wait()
 	defer cancel(nil)
 	told := ctx
@@ -34,20 +39,27 @@ func Run(ctx context.Context, o Options) error {
 	if err := r.openCluster(ctx); err != nil {
 		return err
 	}
-	if r.rules.Load().set.Agent().Kubernetes != nil {
-		if err := r.standBy(told); err != nil {
-			return nil // it was told to end
-		}
-	}
-	close(r.serving)
-	a := r.rules.Load().set.Agent()
-	if err := raiseFiles(a.Sessions); err != nil {
+	if err := raiseFiles(r.rules.Load().set.Agent().Sessions); err != nil {
 		r.log.Warn("fewer sessions than configured will find room", "error", err)
 	}
 	own, parent, commands, err := r.places()
 	if err != nil {
 		return err
 	}
+	if r.rules.Load().set.Agent().Kubernetes != nil {
+		defer func() {
+			if p := r.prepared; p != nil {
+				p.finish()
+			}
+		}()
+		if err := r.standBy(told); told.Err() != nil {
+			return nil
+		} else if err != nil {
+			return err
+		}
+	}
+	close(r.serving)
+	a := r.rules.Load().set.Agent()
 	done := alone()
 	for _, err := range sweep(r.mount, a.BPF) {
 		r.log.Warn("left over by a dead agent", "error", err)

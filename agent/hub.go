@@ -389,7 +389,7 @@ func (h *hub) configure(ctx context.Context, r *rules) error {
 		case <-timeout.C:
 			return errors.New("the proxy does not answer")
 		case <-ctx.Done():
-			return ctx.Err()
+			return context.Cause(ctx)
 		}
 	}
 }

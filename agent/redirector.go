@@ -28,6 +28,7 @@ import (
 type Options struct {
 	Config  string // file or directory of resources
 	State   string // directory; "": as kind Agent says
+	Started string // file that [Started] looks at; "": nobody asks
 	Version string
 	Log     *slog.Logger // default: discard
 }
@@ -81,6 +82,8 @@ type redirector struct {
 	handling  sync.WaitGroup
 	listeners []listening
 	names     []string // of sockets, to be removed
+	prepared  *process // the proxy of an agent that stands by
+	told      *os.File // held from when this agent serves or stands by
 	line      *os.File // held while this agent waits to take over
 	// succession is the file that an agent holds which waits to take over from this one; "":
 	// there is none for what this one does.

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"net"
 	"os"
 	"path/filepath"
@@ -24,14 +25,17 @@ const (
 
 // standBy waits until no other agent holds what the kernel runs for this one: a DaemonSet
 // that updates has the next pod ready before it ends the last, so that little time is
-// between them. Meanwhile probes are told that this one is ready to take over.
+// between them. Ready is one whose proxy has taken the configuration: one that can't serve
+// must not take the place of one that does.
 func (r *redirector) standBy(ctx context.Context) error {
 	a := r.rules.Load().set.Agent()
 	pin := filepath.Join(a.BPF, "agent")
 	if !redirect.Held(pin) {
 		return nil
 	}
-	r.log.Info("another agent runs on this host: waiting until it ends")
+	if err := r.prepareProxy(ctx); err != nil {
+		return err
+	}
 	if err := r.enterLine(); err != nil {
 		r.log.Warn("connections will be refused between its end and the start of this one", "error", err)
 	}
@@ -42,6 +46,8 @@ func (r *redirector) standBy(ctx context.Context) error {
 	} else if a.Metrics != "" {
 		r.log.Info("probes are not answered while waiting", "error", err)
 	}
+	r.sayStarted()
+	r.log.Info("another agent runs on this host: waiting until it ends")
 	tick := time.NewTicker(standbyEvery)
 	defer tick.Stop()
 	told := time.Now()
@@ -49,6 +55,8 @@ func (r *redirector) standBy(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return ctx.Err()
+		case <-r.prepared.gone:
+			return fmt.Errorf("stand by: %w", errors.Join(errEnded, r.prepared.err))
 		case <-tick.C:
 		}
 		if time.Since(told) > standbyTold {
@@ -64,6 +72,40 @@ func (r *redirector) standBy(ctx context.Context) error {
 	}
 	return nil
 }
+
+// prepareProxy starts the proxy that will serve, and has it take the configuration.
+func (r *redirector) prepareProxy(ctx context.Context) error {
+	p, err := r.start(ctx)
+	if err != nil {
+		return err
+	}
+	r.prepared = p
+	ctx, stop := p.while(ctx)
+	defer stop()
+	rules, err := r.negotiate(ctx, r.rules.Load(), p.hub)
+	if err != nil {
+		return fmt.Errorf("start proxy: %w", err)
+	}
+	r.rules.Store(rules)
+	p.rules = rules
+	return nil
+}
+
+// sayStarted holds the file that tells probes that this agent serves or stands by. What
+// answers at the port of the host may be another one.
+func (r *redirector) sayStarted() {
+	if r.o.Started == "" || r.told != nil {
+		return
+	}
+	var err error
+	if r.told, err = hold(r.o.Started); err != nil {
+		r.log.Error("probes are not told that this agent has started", "error", err)
+	}
+}
+
+// Started reports whether the agent that was given path as [Options.Started] serves or
+// stands by.
+func Started(path string) bool { return held(path) }
 
 // lineFile, in the run directory, is locked by an agent that waits to take over: the one
 // that it waits for goes on to accept until it has.
@@ -82,14 +124,34 @@ const (
 )
 
 func (r *redirector) enterLine() (err error) {
-	if err := os.MkdirAll(filepath.Dir(r.succession), 0o755); err != nil {
-		return err
+	r.line, err = hold(r.succession)
+	return err
+}
+
+// hold makes a file that [held] reports until it is closed, or its process has ended.
+func hold(path string) (*os.File, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
 	}
-	r.line, err = os.OpenFile(r.succession, os.O_CREATE|os.O_RDWR, 0o600)
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	return unix.Flock(int(r.line.Fd()), unix.LOCK_SH|unix.LOCK_NB)
+	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+		f.Close()
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	}
+	return f, nil
+}
+
+// held reports whether a process holds the file.
+func held(path string) bool {
+	f, err := os.Open(path)
+	if err != nil {
+		return false
+	}
+	defer f.Close()
+	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
 }
 
 func (r *redirector) leaveLine() {
@@ -101,15 +163,7 @@ func (r *redirector) leaveLine() {
 
 // succeeded reports whether an agent waits to take over.
 func (r *redirector) succeeded() bool {
-	if r.succession == "" {
-		return false
-	}
-	f, err := os.Open(r.succession)
-	if err != nil {
-		return false
-	}
-	defer f.Close()
-	return errors.Is(unix.Flock(int(f.Fd()), unix.LOCK_EX|unix.LOCK_NB), unix.EWOULDBLOCK)
+	return r.succession != "" && held(r.succession)
 }
 
 // leave closes the listeners. If another agent waits to take over, it lets it do so before:

@@ -1,6 +1,7 @@
 package agent
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -53,13 +54,37 @@ func (r *redirector) supervise(ctx context.Context) error {
 	}
 }
 
-// proxy runs one proxy process to its end.
-func (r *redirector) proxy(ctx context.Context) error {
+// A process is a proxy process.
+type process struct {
+	cmd   *exec.Cmd
+	hub   *hub
+	rules *rules             // that it took while another agent served; nil: none
+	gone  chan struct{}      // closed when it asks for nothing any more
+	err   error              // then: what it sent, if that was no message
+	end   context.CancelFunc // of what is done for it
+}
+
+var errEnded = errors.New("the proxy process ended")
+
+// while returns a context that ends with ctx, or with the process.
+func (p *process) while(ctx context.Context) (context.Context, context.CancelFunc) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	go func() {
+		select {
+		case <-p.gone:
+			cancel(errEnded)
+		case <-ctx.Done():
+		}
+	}()
+	return ctx, func() { cancel(nil) }
+}
+
+// start starts a proxy process, which knows nothing yet.
+func (r *redirector) start(ctx context.Context) (*process, error) {
 	conn, theirs, err := channel.Pair()
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer conn.Close()
 	defer theirs.Close()
 	cmd := sandbox.Command(r.uid, r.gid, r.memory(), "proxy", "--level", r.level(), "--format", r.rules.Load().set.Agent().Log.Format)
 	cmd.ExtraFiles = []*os.File{theirs}
@@ -69,62 +94,87 @@ func (r *redirector) proxy(ctx context.Context) error {
 	for _, dir := range []string{r.state.private, r.state.records} {
 		f, err := os.Open(dir)
 		if err != nil {
-			return fmt.Errorf("start proxy: %w", err)
+			conn.Close()
+			return nil, fmt.Errorf("start proxy: %w", err)
 		}
 		defer f.Close()
 		cmd.ExtraFiles = append(cmd.ExtraFiles, f)
 	}
-	err = cmd.Start()
-	theirs.Close()
-	if err != nil {
-		return fmt.Errorf("start proxy: %w", err)
+	if err := cmd.Start(); err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("start proxy: %w", err)
 	}
 	expendable(cmd.Process.Pid)
-	h := newHub(conn, r.rules.Load, r.log)
-	h.denied = r.refusals.add
-	serving := make(chan error, 1)
-	life, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer cancel()
-	greeting, stop := context.WithCancel(ctx)
-	go func() { serving <- h.run(life); stop() }()
-	err = r.introduce(greeting, h)
-	stop()
+	p := &process{cmd: cmd, hub: newHub(conn, r.rules.Load, r.log), gone: make(chan struct{})}
+	p.hub.denied = r.refusals.add
+	life, end := context.WithCancel(context.WithoutCancel(ctx))
+	p.end = end
+	go func() {
+		p.err = p.hub.run(life)
+		close(p.gone)
+	}()
+	return p, nil
+}
+
+// finish ends a process that has no more to do: it has closed the channel, or sent what is
+// no message, or is not wanted.
+func (p *process) finish() error {
+	p.end()
+	p.hub.conn.Close()
+	timer := time.AfterFunc(2*time.Second, func() { p.cmd.Process.Kill() })
+	defer timer.Stop()
+	return p.cmd.Wait()
+}
+
+// proxy runs one proxy process to its end.
+func (r *redirector) proxy(ctx context.Context) error {
+	p := r.prepared
+	r.prepared = nil
+	if p == nil {
+		var err error
+		if p, err = r.start(ctx); err != nil {
+			return err
+		}
+	}
+	h := p.hub
+	err := r.introduce(ctx, p)
 	if err == nil {
 		r.hub.Store(h)
-		r.once.Do(func() { close(r.ready) })
+		r.once.Do(func() { close(r.ready); r.sayStarted() })
 		r.tell(h)
 		select {
 		case <-ctx.Done():
 			r.hub.Store(nil)
 			h.send(&channel.Drain{Grace: r.grace})
-			timer := time.AfterFunc(r.grace+2*time.Second, func() { cmd.Process.Kill() })
+			timer := time.AfterFunc(r.grace+2*time.Second, func() { p.cmd.Process.Kill() })
 			defer timer.Stop()
-			err = <-serving
-		case err = <-serving:
+			<-p.gone
+		case <-p.gone:
 		}
+		err = p.err
 	}
 	r.hub.CompareAndSwap(h, nil)
-	// It has closed the channel, or sent what is no message: it has no more to do.
-	cancel()
-	conn.Close()
-	return errors.Join(err, r.reap(cmd))
-}
-
-// reap waits for the process, and kills it if it does not end by itself.
-func (r *redirector) reap(cmd *exec.Cmd) error {
-	timer := time.AfterFunc(2*time.Second, func() { cmd.Process.Kill() })
-	defer timer.Stop()
-	return cmd.Wait()
+	return errors.Join(err, p.finish())
 }
 
 // introduce gives a new proxy everything that it works with.
-func (r *redirector) introduce(ctx context.Context, h *hub) error {
+func (r *redirector) introduce(ctx context.Context, p *process) error {
 	r.swap.Lock()
 	defer r.swap.Unlock()
+	ctx, stop := p.while(ctx)
+	defer stop()
 	began := r.rules.Load()
-	rules, err := r.negotiate(ctx, began, h)
-	if err != nil {
-		return err
+	rules := began
+	if p.rules == nil || !bytes.Equal(p.rules.bundle, began.bundle) {
+		var err error
+		rules, err = r.negotiate(ctx, began, p.hub)
+		switch {
+		case err != nil && p.rules == nil:
+			return err
+		case err != nil: // it has changed since this agent stands by
+			r.fail(err)
+			rules = p.rules
+		}
 	}
 	if rules != began {
 		rules.matcher.poll(ctx)
@@ -135,7 +185,7 @@ func (r *redirector) introduce(ctx context.Context, h *hub) error {
 	}
 	r.inForce(rules)
 	for _, l := range r.listeners {
-		if err := h.conn.Send(&channel.Listener{Purpose: l.purpose}, int(l.file.Fd())); err != nil {
+		if err := p.hub.conn.Send(&channel.Listener{Purpose: l.purpose}, int(l.file.Fd())); err != nil {
 			return err
 		}
 	}

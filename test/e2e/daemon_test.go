@@ -97,9 +97,10 @@ type daemon struct {
 	out string
 }
 
-func (g *ground) start(t *testing.T) *daemon {
+// start starts an agent, with these arguments beside its configuration.
+func (g *ground) start(t *testing.T, args ...string) *daemon {
 	t.Helper()
-	d := &daemon{cmd: exec.Command(sluicetest.Binary(t), "agent", "--config", g.config), out: filepath.Join(g.dir, fmt.Sprintf("log-%d", g.daemons))}
+	d := &daemon{cmd: exec.Command(sluicetest.Binary(t), append([]string{"agent", "--config", g.config}, args...)...), out: filepath.Join(g.dir, fmt.Sprintf("log-%d", g.daemons))}
 	g.daemons++
 	f, err := os.Create(d.out)
 	if err != nil {

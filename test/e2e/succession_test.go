@@ -5,10 +5,13 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"strconv"
 	"strings"
 	"testing"
 	"time"
+
+	"sluicegate.io/sluice/test/sluicetest"
 )
 
 // knocking connects for some seconds from a cgroup, again and again. It prints a line when it
@@ -93,5 +96,66 @@ func TestSuccession(t *testing.T) {
 	}
 	if n := count.Load(); n > 0 {
 		t.Errorf("%d connections went past", n)
+	}
+}
+
+// TestUnfitSuccessor starts agents beside one that serves. One whose proxy refuses its
+// configuration ends by itself, and no probe is told that it has started, which is what would
+// end the one that serves. Of one that is fit, probes are told while it stands by.
+func TestUnfitSuccessor(t *testing.T) {
+	g := newGround(t, "unfit")
+	address, _, _ := passed(t)
+	const settings = ", kubernetes: {resources: files, pods: none}"
+	g.configure(t, settings, address)
+	serves := g.config
+	file := filepath.Join(g.dir, "started", "agent")
+	started := func() bool {
+		return exec.Command(sluicetest.Binary(t), "kube", "started", file).Run() == nil
+	}
+	first := g.start(t)
+	eventually(t, "the first agent serves", func() bool { return strings.Contains(first.log(), "msg=ready") })
+
+	authority := filepath.Join(g.dir, "authority.pem")
+	if err := os.WriteFile(authority, []byte("nothing of that kind"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	g.config = filepath.Join(g.dir, "unfit.yaml")
+	g.configure(t, settings, address, "kind: Database\nmetadata: {name: other}\nspec: {protocol: postgres, endpoints: [\"127.0.0.1:9\"], "+
+		"credential: {username: x, passwordEnv: SLUICETEST_PASSWORD}, tls: {mode: verify-full, caFile: "+authority+"}}")
+	unfit := g.start(t, "--started", file)
+	ended := make(chan error, 1)
+	go func() { ended <- unfit.cmd.Wait() }()
+	for running := true; running; {
+		if started() {
+			t.Error("an agent has started whose proxy takes no configuration")
+		}
+		select {
+		case err := <-ended:
+			running = false
+			if err == nil {
+				t.Error("it ends as if nothing was wrong")
+			}
+		case <-time.After(10 * time.Millisecond):
+		}
+	}
+	if log := unfit.log(); !strings.Contains(log, authority+" holds no certificate") || strings.Contains(log, "waiting until it ends") {
+		t.Errorf("it stood by, or did not say why it could not:\n%s", log)
+	}
+
+	g.config = serves
+	if out, err := g.status(t); err != nil {
+		t.Errorf("the first agent: %v\n%s", err, out)
+	}
+	fit := g.start(t, "--started", file)
+	eventually(t, "the next agent has started", started)
+	eventually(t, "the next agent waits", func() bool { return strings.Contains(fit.log(), "waiting until it ends") })
+	if strings.Contains(fit.log(), "msg=ready") {
+		t.Error("two agents serve")
+	}
+	if err := fit.stop(); err != nil {
+		t.Errorf("told to end while it stands by: %v", err)
+	}
+	if started() {
+		t.Error("an agent that has ended has started")
 	}
 }

@@ -42,6 +42,7 @@ func TestKubernetes(t *testing.T) {
 		{"an agent that is killed", w.killed},
 		{"no agent", w.absent},
 		{"a rolling update under load", w.rolling},
+		{"an update that can't serve", w.unfit},
 		{"without NRI", w.withoutNRI},
 		{"uninstall", w.uninstall},
 	} {
@@ -134,15 +135,17 @@ func (w *world) install(t *testing.T) {
 	t.Log("\n" + w.kubectl(t, "get", "sluice"))
 }
 
-// chart installs the chart, or changes what is installed.
-func (w *world) chart(t *testing.T, kubernetes string) {
+// chart installs the chart, or changes what is installed: with this in the block kubernetes
+// of kind Agent, and with other values.
+func (w *world) chart(t *testing.T, kubernetes string, others ...string) {
 	t.Helper()
 	values := filepath.Join(t.TempDir(), "values.yaml")
 	if err := os.WriteFile(values, fmt.Appendf(nil, `
 image: {repository: sluice.test/sluice, tag: test, pullPolicy: Never}
 secrets: [{namespace: db, name: pg-login}]
 agent: {log: {level: info, format: text}, kubernetes: {trust: annotated, drain: %ds, %s}}
-`, 10+5*w.slow, kubernetes), 0o644); err != nil {
+%s
+`, 10+5*w.slow, kubernetes, strings.Join(others, "\n")), 0o644); err != nil {
 		t.Fatal(err)
 	}
 	args := []string{"upgrade", "--install", "sluice", filepath.Join(w.tree, "agent/chart"), "-n", "sluice-system", "--create-namespace", "-f", values}

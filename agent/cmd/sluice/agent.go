@@ -39,9 +39,11 @@ until it runs again or --uninstall takes everything away.`,
 	}
 	cmd.Flags().StringVar(&o.Config, "config", "", "file or directory of resources (required)")
 	cmd.Flags().StringVar(&o.State, "state", "", "state directory (default: as kind Agent says, /var/lib/sluice)")
+	cmd.Flags().StringVar(&o.Started, "started", "", "file to lock while this agent serves or stands by; sluice kube started asks for it")
 	cmd.Flags().BoolVar(&uninstall, "uninstall", false, "remove what a daemon left in the kernel, and end")
 	cmd.MarkFlagRequired("config")
 	cmd.MarkFlagFilename("config")
+	cmd.MarkFlagFilename("started")
 	cmd.MarkFlagDirname("state")
 	return cmd
 }

@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 	"sluicegate.io/sluice/agent"
 )
@@ -16,7 +18,16 @@ func kubeCommand() *cobra.Command {
 		},
 	}
 	await.Flags().StringVar(&namespace, "namespace", "default", "of the DaemonSet")
-	cmd.AddCommand(await, &cobra.Command{
+	started := &cobra.Command{
+		Use: "started FILE", Short: "Succeed if the agent that was given --started FILE serves or stands by", Args: exactly(1, "FILE"),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if !agent.Started(args[0]) {
+				return errors.New("the agent of this pod neither serves nor stands by yet: its log says what it waits for")
+			}
+			return nil
+		},
+	}
+	cmd.AddCommand(await, started, &cobra.Command{
 		Use: "idle", Short: "Do nothing until told to end", Args: noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error { <-cmd.Context().Done(); return nil },
 	})
