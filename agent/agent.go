@@ -26,8 +26,8 @@ func Run(ctx context.Context, o Options) error {
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer func() {
-		if r.told != nil {
-			r.told.Close()
+		if r.startedFile != nil {
+			r.startedFile.Close()
 		}
 	}()
 	defer r.handling.Wait()
@@ -42,7 +42,7 @@ func Run(ctx context.Context, o Options) error {
 	if err := raiseFiles(r.rules.Load().set.Agent().Sessions); err != nil {
 		r.log.Warn("fewer sessions than configured will find room", "error", err)
 	}
-	own, parent, commands, err := r.places()
+	own, err := r.joinOwn()
 	if err != nil {
 		return err
 	}
@@ -60,6 +60,10 @@ func Run(ctx context.Context, o Options) error {
 	}
 	close(r.serving)
 	a := r.rules.Load().set.Agent()
+	parent, commands, err := r.places()
+	if err != nil {
+		return err
+	}
 	done := alone()
 	for _, err := range sweep(r.mount, a.BPF) {
 		r.log.Warn("left over by a dead agent", "error", err)
@@ -127,14 +131,13 @@ func notLoaded(err error) error {
 	return fmt.Errorf("load redirection: %w", err)
 }
 
-// places returns the cgroup of the agent, which it makes and enters, the one that
-// the programs sit on, and the one for commands of `sluice exec`.
-func (r *redirector) places() (own, parent, commands string, err error) {
+// joinOwn makes the cgroup of the agent, and enters it: what it starts is in it, too.
+func (r *redirector) joinOwn() (string, error) {
 	here, err := enroll.Own(r.mount, os.Getpid())
 	if err != nil {
-		return "", "", "", err
+		return "", err
 	}
-	own = filepath.Join(r.mount, folder, "agent")
+	own := filepath.Join(r.mount, folder, "agent")
 	// What systemd started stays below its unit, or systemd would lose it.
 	if strings.HasSuffix(here, ".service") {
 		own = filepath.Join(here, "agent")
@@ -143,17 +146,20 @@ func (r *redirector) places() (own, parent, commands string, err error) {
 	} else if contained() {
 		own = filepath.Join(here, "agent") // its limits hold, and its end ends us
 	}
+	if err := os.MkdirAll(own, 0o755); err != nil {
+		return "", fmt.Errorf("make cgroup: %w", err)
+	}
+	return own, enroll.Join(own, os.Getpid())
+}
+
+// places returns the cgroup that the programs sit on, which it makes, and the one for
+// commands of `sluice exec`.
+func (r *redirector) places() (parent, commands string, err error) {
 	parent = filepath.Join(r.mount, r.rules.Load().set.Agent().Cgroup)
-	commands = filepath.Join(parent, folder, "commands")
-	for _, dir := range []string{own, parent} {
-		if err := os.MkdirAll(dir, 0o755); err != nil {
-			return "", "", "", fmt.Errorf("make cgroup: %w", err)
-		}
+	if err := os.MkdirAll(parent, 0o755); err != nil {
+		return "", "", fmt.Errorf("make cgroup: %w", err)
 	}
-	if err := enroll.Join(own, os.Getpid()); err != nil {
-		return "", "", "", err
-	}
-	return own, parent, commands, nil
+	return parent, filepath.Join(parent, folder, "commands"), nil
 }
 
 // Uninstall removes what a daemon that does not run any more left in the kernel:
@@ -164,7 +170,11 @@ func Uninstall(o Options) error {
 		return err
 	}
 	a := r.rules.Load().set.Agent()
-	own, parent, commands, err := r.places()
+	own, err := r.joinOwn()
+	if err != nil {
+		return err
+	}
+	parent, commands, err := r.places()
 	if err != nil {
 		return err
 	}

@@ -78,13 +78,13 @@ type redirector struct {
 	ailing   map[string]bool   // problems that were logged; under telling
 	failed   map[string]string // what failing said last; under telling
 
-	accepting chan struct{}
-	handling  sync.WaitGroup
-	listeners []listening
-	names     []string // of sockets, to be removed
-	prepared  *process // the proxy of an agent that stands by
-	told      *os.File // held from when this agent serves or stands by
-	line      *os.File // held while this agent waits to take over
+	accepting   chan struct{}
+	handling    sync.WaitGroup
+	listeners   []listening
+	names       []string // of sockets, to be removed
+	prepared    *process // the proxy of an agent that stands by
+	startedFile *os.File // held from when this agent serves or stands by
+	line        *os.File // held while this agent waits to take over
 	// succession is the file that an agent holds which waits to take over from this one; "":
 	// there is none for what this one does.
 	succession string

@@ -25,14 +25,15 @@ const (
 
 // standBy waits until no other agent holds what the kernel runs for this one: a DaemonSet
 // that updates has the next pod ready before it ends the last, so that little time is
-// between them. Ready is one whose proxy has taken the configuration: one that can't serve
-// must not take the place of one that does.
+// between them. Ready is one whose proxy has taken the configuration: another one must not
+// take the place of an agent that serves.
 func (r *redirector) standBy(ctx context.Context) error {
 	a := r.rules.Load().set.Agent()
 	pin := filepath.Join(a.BPF, "agent")
 	if !redirect.Held(pin) {
 		return nil
 	}
+	r.log.Info("another agent runs on this host: starting a proxy to take over with")
 	if err := r.prepareProxy(ctx); err != nil {
 		return err
 	}
@@ -56,7 +57,9 @@ func (r *redirector) standBy(ctx context.Context) error {
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-r.prepared.gone:
-			return fmt.Errorf("stand by: %w", errors.Join(errEnded, r.prepared.err))
+			p := r.prepared
+			r.prepared = nil
+			return fmt.Errorf("stand by: %w", errors.Join(errEnded, p.err, p.finish()))
 		case <-tick.C:
 		}
 		if time.Since(told) > standbyTold {
@@ -64,41 +67,54 @@ func (r *redirector) standBy(ctx context.Context) error {
 			r.log.Warn("another agent still runs on this host: this one does nothing until it ends")
 		}
 	}
-	// What is configured may have changed meanwhile. If it can't be read now, what was holds.
-	if now, err := r.read(ctx); err == nil {
-		r.rules.Store(now)
-	} else {
+	// What is configured may have changed meanwhile. What can't be read now, or is refused,
+	// changes nothing, as with an agent that serves: what the proxy has taken holds.
+	now, err := r.read(ctx)
+	if err != nil {
 		r.log.Warn("configuration not read again", "error", err)
+		return nil
+	}
+	if err := r.take(ctx, r.prepared, now); err != nil && ctx.Err() == nil && !r.prepared.over() {
+		r.fail(err)
 	}
 	return nil
 }
 
 // prepareProxy starts the proxy that will serve, and has it take the configuration.
 func (r *redirector) prepareProxy(ctx context.Context) error {
-	p, err := r.start(ctx)
+	p, err := r.startProxy(ctx)
 	if err != nil {
 		return err
 	}
+	if err := r.take(ctx, p, r.rules.Load()); err != nil {
+		return fmt.Errorf("start proxy: %w", errors.Join(err, p.finish()))
+	}
 	r.prepared = p
+	return nil
+}
+
+// take puts rules in force with a proxy that stands by, unless it has the same.
+func (r *redirector) take(ctx context.Context, p *process, rules *rules) (err error) {
 	ctx, stop := p.while(ctx)
 	defer stop()
-	rules, err := r.negotiate(ctx, r.rules.Load(), p.hub)
-	if err != nil {
-		return fmt.Errorf("start proxy: %w", err)
+	if p.rules == nil || !bytes.Equal(p.rules.bundle, rules.bundle) {
+		if rules, err = r.negotiate(ctx, rules, p.hub); err != nil {
+			return err
+		}
 	}
-	r.rules.Store(rules)
 	p.rules = rules
+	r.rules.Store(rules)
 	return nil
 }
 
 // sayStarted holds the file that tells probes that this agent serves or stands by. What
 // answers at the port of the host may be another one.
 func (r *redirector) sayStarted() {
-	if r.o.Started == "" || r.told != nil {
+	if r.o.Started == "" || r.startedFile != nil {
 		return
 	}
 	var err error
-	if r.told, err = hold(r.o.Started); err != nil {
+	if r.startedFile, err = hold(r.o.Started); err != nil {
 		r.log.Error("probes are not told that this agent has started", "error", err)
 	}
 }
@@ -137,7 +153,10 @@ func hold(path string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := unix.Flock(int(f.Fd()), unix.LOCK_SH|unix.LOCK_NB); err != nil {
+	for err = unix.EINTR; err == unix.EINTR; { // who asks has the lock for a moment
+		err = unix.Flock(int(f.Fd()), unix.LOCK_SH)
+	}
+	if err != nil {
 		f.Close()
 		return nil, fmt.Errorf("lock %s: %w", path, err)
 	}

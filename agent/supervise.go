@@ -66,6 +66,16 @@ type process struct {
 
 var errEnded = errors.New("the proxy process ended")
 
+// over reports whether it asks for nothing any more.
+func (p *process) over() bool {
+	select {
+	case <-p.gone:
+		return true
+	default:
+		return false
+	}
+}
+
 // while returns a context that ends with ctx, or with the process.
 func (p *process) while(ctx context.Context) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
@@ -79,8 +89,8 @@ func (p *process) while(ctx context.Context) (context.Context, context.CancelFun
 	return ctx, func() { cancel(nil) }
 }
 
-// start starts a proxy process, which knows nothing yet.
-func (r *redirector) start(ctx context.Context) (*process, error) {
+// startProxy starts a proxy process, which knows nothing yet.
+func (r *redirector) startProxy(ctx context.Context) (*process, error) {
 	conn, theirs, err := channel.Pair()
 	if err != nil {
 		return nil, err
@@ -130,9 +140,13 @@ func (p *process) finish() error {
 func (r *redirector) proxy(ctx context.Context) error {
 	p := r.prepared
 	r.prepared = nil
+	if p != nil && p.over() {
+		r.log.Warn("the proxy process ended that was to serve: another one is started", "error", errors.Join(p.err, p.finish()))
+		p = nil
+	}
 	if p == nil {
 		var err error
-		if p, err = r.start(ctx); err != nil {
+		if p, err = r.startProxy(ctx); err != nil {
 			return err
 		}
 	}
@@ -167,13 +181,8 @@ func (r *redirector) introduce(ctx context.Context, p *process) error {
 	rules := began
 	if p.rules == nil || !bytes.Equal(p.rules.bundle, began.bundle) {
 		var err error
-		rules, err = r.negotiate(ctx, began, p.hub)
-		switch {
-		case err != nil && p.rules == nil:
+		if rules, err = r.negotiate(ctx, began, p.hub); err != nil {
 			return err
-		case err != nil: // it has changed since this agent stands by
-			r.fail(err)
-			rules = p.rules
 		}
 	}
 	if rules != began {
