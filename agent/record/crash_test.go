@@ -62,15 +62,21 @@ func TestKill(t *testing.T) {
 		if err := cmd.Start(); err != nil {
 			t.Fatal(err)
 		}
-		timer := time.AfterFunc(time.Duration(50+round*37)*time.Millisecond, func() { cmd.Process.Kill() })
+		// Both have begun when it is killed.
+		var timer *time.Timer
 		for lines := bufio.NewScanner(out); lines.Scan(); {
 			w, n, _ := strings.Cut(lines.Text(), " ")
 			if n, err := strconv.ParseUint(n, 10, 64); err == nil {
 				want[w[0]-'0'] = n
 			}
+			if timer == nil && want[0] > 0 && want[1] > 0 {
+				timer = time.AfterFunc(time.Duration(20+round*37)*time.Millisecond, func() { cmd.Process.Kill() })
+			}
 		}
 		cmd.Wait()
-		timer.Stop()
+		if timer == nil {
+			t.Fatal("the writers did not begin")
+		}
 		s := open(t, dir, record.Options{SegmentBytes: 256 << 10})
 		for w := range want {
 			sessions, err := record.Sessions(dir, record.Filter{Subject: fmt.Sprint("w", w)})
@@ -99,11 +105,18 @@ func TestTornTail(t *testing.T) {
 	dir := t.TempDir()
 	cmd := exec.Command(os.Args[0])
 	cmd.Env = append(os.Environ(), writerEnv+"="+dir)
+	out, err := cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
-	time.Sleep(100 * time.Millisecond)
-	cmd.Process.Kill()
+	for lines, n := bufio.NewScanner(out), 0; lines.Scan(); n++ {
+		if n == 1000 {
+			cmd.Process.Kill()
+		}
+	}
 	cmd.Wait()
 	lane := filepath.Join(dir, "lane-00")
 	files, _ := filepath.Glob(filepath.Join(lane, "*.seg"))

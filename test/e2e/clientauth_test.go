@@ -1,6 +1,7 @@
 package e2e_test
 
 import (
+	"bytes"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -76,21 +77,23 @@ func (d *doors) psql(t *testing.T, address, password, params string) string {
 	return out
 }
 
+// command returns what a program under Sluice printed, in one line. What Sluice prints at the
+// same time is kept out of it.
 func (d *doors) command(t *testing.T, name string, env []string, args ...string) string {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 	defer cancel()
-	cmd := d.sluice.Command(ctx, name, args...)
+	cmd := d.sluice.Command(ctx, "/bin/sh", append([]string{"-c", `exec "$@" 2>&1`, "sh", name}, args...)...)
 	cmd.Env = append(os.Environ(), env...)
-	out, err := cmd.CombinedOutput()
+	var log bytes.Buffer
+	cmd.Stderr = &log
+	out, err := cmd.Output()
 	if err != nil && len(out) == 0 {
-		t.Fatalf("%s: %v", name, err)
+		t.Fatalf("%s: %v\n%s", name, err, log.String())
 	}
 	var lines []string
 	for line := range strings.Lines(string(out)) {
-		if !strings.HasPrefix(line, "sluice exec:") && !strings.HasPrefix(line, "time=") {
-			lines = append(lines, strings.TrimSpace(line))
-		}
+		lines = append(lines, strings.TrimSpace(line))
 	}
 	return strings.Join(lines, " ")
 }
