@@ -20,13 +20,13 @@ const read = "SELECT name FROM app.customers WHERE id = 1"
 // eventually waits for something that happens a moment later.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for range 100 * slow {
+	for range 600 * slow {
 		if ok() {
 			return
 		}
 		time.Sleep(100 * time.Millisecond)
 	}
-	t.Errorf("%s: not within %d seconds", what, 10*slow)
+	t.Errorf("%s: not within %d seconds", what, 60*slow)
 }
 
 // TestReload gives the agent a configuration that is wrong, then a better one.
